@@ -1,0 +1,301 @@
+//! What the supervisor tells its user: results, outcomes, and what else is worth knowing.
+
+use std::fmt;
+use std::time::Duration;
+
+use poolctl_engine::Outcome;
+use poolctl_protocol::remote_error::RemoteError;
+use poolctl_types::{Exit, Item, ItemRange, Moment, WorkerId};
+
+use crate::config::ArgumentError;
+use crate::output::Output;
+
+/// Takes what a run yields. Called in the loop: it must not block.
+pub trait Sink {
+    /// Items that stand next to each other are ok, at the first attempt, and printed nothing. `results` are their
+    /// results one after another, each ended by LF. Only with [`crate::Detail::Bulk`].
+    fn run(&mut self, items: ItemRange, results: &[u8]);
+
+    /// One item has its outcome. Each item of a run is told exactly once, by this or by [`Sink::run`].
+    fn settled(&mut self, report: Report);
+
+    /// Something else happened.
+    fn notice(&mut self, notice: Notice);
+}
+
+/// How one item ended.
+#[derive(Debug)]
+pub struct Report {
+    /// Which.
+    pub item: Item,
+    /// How.
+    pub outcome: Outcome,
+    /// How many attempts it took; 0 if it never ran.
+    pub attempts: u32,
+    /// What is known of the last attempt.
+    pub attempt: Attempt,
+}
+
+/// What is known of one attempt at an item.
+#[derive(Debug, Default)]
+pub struct Attempt {
+    /// Who ran it.
+    pub worker: Option<WorkerId>,
+    /// That worker's process.
+    pub pid: Option<u32>,
+    /// How the process ended, if it did.
+    pub exit: Option<Exit>,
+    /// The result: JSON text without LF, the line without LF, or the command's stdout as it was.
+    pub out: Output,
+    /// What a warm worker printed on stdout meanwhile.
+    pub stdout: Output,
+    /// What was written on stderr meanwhile.
+    pub stderr: Output,
+    /// What went wrong, where more is known than `exit`.
+    pub error: Option<TaskError>,
+    /// When it began.
+    pub started: Option<Moment>,
+    /// How long it ran.
+    pub wall: Option<Duration>,
+    /// The processor time the process used (one process per item only).
+    pub cpu: Option<Duration>,
+    /// The most memory the process had (one process per item only), in KiB.
+    pub max_rss_kib: Option<u64>,
+    /// Whether the kernel killed it because memory ran out.
+    pub out_of_memory: bool,
+}
+
+/// What went wrong with an attempt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The function raised, or the worker answered with an error.
+    #[error("{}", Remote(.0))]
+    Remote(RemoteError),
+    /// The worker sent something that is no message.
+    #[error("the worker broke the protocol: {0}")]
+    BadReply(BadReply),
+    /// A line filter did not answer.
+    #[error("no line came back within {}; is the program buffering its output? {hint}", Seconds(*after))]
+    NoReply {
+        /// How long was waited.
+        after: Duration,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A line filter answered with more than was asked for.
+    #[error("the program answered one line with more: {shown:?}; use --eot for answers of several lines")]
+    ExtraOutput {
+        /// The beginning of what was too much, escaped.
+        shown: String,
+    },
+    /// The process could not be made.
+    #[error("cannot start the command: {reason}")]
+    Spawn {
+        /// What the kernel said.
+        reason: std::io::Error,
+    },
+    /// The item cannot be made into a command.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// The output has no room.
+    #[error("cannot keep the output: {reason}")]
+    Spill {
+        /// What the file system said.
+        reason: std::io::Error,
+    },
+}
+
+/// What a worker sent that is no message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadReply {
+    /// A line that cannot be understood.
+    #[error("{reason}: {shown} (print to stdout, not to fd 4)")]
+    Line {
+        /// Why not.
+        reason: String,
+        /// Its first 200 bytes, escaped.
+        shown: String,
+    },
+    /// An answer to an item that this worker does not hold.
+    #[error("an answer for item {item}, which it was not given or has answered before")]
+    NotHeld {
+        /// The item.
+        item: u64,
+    },
+    /// A hello that cannot be used.
+    #[error("its hello cannot be used: {reason}")]
+    Hello {
+        /// Why not.
+        reason: String,
+    },
+    /// It closed its end of the link and lives on.
+    #[error("it closed its reply channel")]
+    Closed,
+    /// The claim in shared memory is not what a worker may write.
+    #[error("its claim or result ring is damaged: {reason}")]
+    Ring {
+        /// In which way.
+        reason: String,
+    },
+    /// The link cannot be read or written.
+    #[error("its link failed: {reason}")]
+    Link {
+        /// What the kernel said.
+        reason: std::io::Error,
+    },
+}
+
+/// Something worth knowing that is no outcome.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// An attempt did not go well; another follows.
+    Retry {
+        /// Which item.
+        item: Item,
+        /// The number of the attempt to come, from 2 on.
+        next: u32,
+        /// How the last one ended.
+        why: Outcome,
+        /// What is known of it.
+        attempt: Attempt,
+    },
+    /// A warm worker died, whatever it held.
+    WorkerDied {
+        /// Which.
+        worker: WorkerId,
+        /// Its process.
+        pid: Option<u32>,
+        /// How.
+        exit: Exit,
+    },
+    /// Output of a worker that belongs to no item in particular.
+    WorkerOutput {
+        /// Whose.
+        worker: WorkerId,
+        /// Where it was written.
+        stream: Stream,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// A log line of a worker.
+    Log {
+        /// Whose.
+        worker: WorkerId,
+        /// While it ran this item.
+        item: Option<Item>,
+        /// `error`, `warn`, `info`, `debug`.
+        level: String,
+        /// What it says.
+        text: String,
+    },
+    /// How far an item is.
+    Progress {
+        /// Which item.
+        item: Item,
+        /// From 0 to 1.
+        fraction: f64,
+        /// In words.
+        note: Option<String>,
+    },
+    /// `--halt` ends the run.
+    Halted,
+    /// Workers cannot be started: the run is over.
+    GaveUp(GaveUp),
+    /// The keeper died and is started anew.
+    KeeperLost,
+}
+
+/// Why a run was given up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GaveUp {
+    /// The executable cannot be run.
+    #[error("the worker cannot start: {program}: {reason}")]
+    CannotStart {
+        /// Its path.
+        program: String,
+        /// What the kernel said.
+        reason: std::io::Error,
+    },
+    /// The worker says itself that it cannot start, as when the function is not found or its module raises.
+    #[error("the worker cannot start: {}", Remote(.error))]
+    Refused {
+        /// 126 or 127.
+        code: u8,
+        /// What it says.
+        error: RemoteError,
+    },
+    /// Worker after worker ended without a hello.
+    #[error("{starts} workers in a row ended before they were ready{}", Because(.last))]
+    TooManyStarts {
+        /// How many.
+        starts: u32,
+        /// What is known of the last one.
+        last: Box<LastStart>,
+    },
+    /// The keeper cannot be started, or dies again and again.
+    #[error("the keeper of the worker processes cannot be kept alive: {reason}")]
+    Keeper {
+        /// What the kernel said.
+        reason: std::io::Error,
+    },
+}
+
+/// What is known of a start that failed.
+#[derive(Debug, Default)]
+pub struct LastStart {
+    /// How the process ended.
+    pub exit: Option<Exit>,
+    /// What was wrong with its hello, or with making the process.
+    pub error: Option<TaskError>,
+    /// The last bytes it wrote on stderr.
+    pub stderr: Vec<u8>,
+}
+
+/// One of the two streams of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Descriptor 1.
+    Stdout,
+    /// Descriptor 2.
+    Stderr,
+}
+
+/// A remote error in one line: `ValueError: bad value`.
+struct Remote<'a>(&'a RemoteError);
+
+impl fmt::Display for Remote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.type_name.is_empty(), self.0.msg.is_empty()) {
+            (true, _) => f.write_str(&self.0.msg),
+            (false, true) => f.write_str(&self.0.type_name),
+            (false, false) => write!(f, "{}: {}", self.0.type_name, self.0.msg),
+        }
+    }
+}
+
+/// A span in seconds, without needless digits.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f64())
+    }
+}
+
+/// What the last failed start looked like, as the end of a sentence.
+struct Because<'a>(&'a LastStart);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(error) = &self.0.error {
+            write!(f, "; the last one: {error}")?;
+        } else if let Some(exit) = self.0.exit {
+            write!(f, "; the last one: {exit}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! Black-box tests of `poolctl`; the tests themselves are under `suite/`.
