@@ -1,0 +1,46 @@
+//! An error that happened in a worker, as it crosses to the supervisor.
+
+use serde::{Deserialize, Serialize};
+
+use crate::excerpt::Excerpt;
+
+/// What a worker says about an item that failed. Unknown keys are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteError {
+    /// The kind of error: an exception's class, qualified where it is not a builtin.
+    #[serde(rename = "type", default = "unnamed")]
+    pub type_name: String,
+    /// The sentence for a person.
+    #[serde(default)]
+    pub msg: String,
+    /// A traceback, without the worker's own frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+    /// Whether another attempt makes sense; the worker may not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<bool>,
+}
+
+fn unnamed() -> String {
+    "Error".to_owned()
+}
+
+/// Why the payload of an error frame says nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("error reply is not an object with `type` and `msg`: {shown}")]
+pub struct RemoteErrorError {
+    /// Its beginning.
+    pub shown: Excerpt,
+    /// What and where.
+    pub source: serde_json::Error,
+}
+
+impl RemoteError {
+    /// Reads the payload of an error frame.
+    ///
+    /// # Errors
+    /// [`RemoteErrorError`] if it is no such JSON object.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RemoteErrorError> {
+        serde_json::from_slice(bytes).map_err(|source| RemoteErrorError { shown: Excerpt::of(bytes), source })
+    }
+}
