@@ -8,20 +8,23 @@
 //! - Every process a test starts carries [`MARK`] in its environment; a [`Sandbox`] finds by it whatever is left.
 #![forbid(unsafe_code)]
 
-mod wait;
-mod random;
-mod proc;
 mod binary;
-mod run;
+mod capture;
 mod finished;
-mod sandbox;
+mod invocation;
 mod killer;
+mod proc;
+mod random;
+mod running;
+mod sandbox;
+mod wait;
 
 pub use binary::{poolctl_binary, python};
 pub use finished::Finished;
+pub use invocation::Invocation;
 pub use killer::Killer;
 pub use proc::{MARK, Process, children, descriptors, is_alive, marked, status_kib};
 pub use random::{Random, seed};
-pub use run::{Invocation, Running};
+pub use running::Running;
 pub use sandbox::Sandbox;
 pub use wait::{DEADLINE, Empty, pass, wait_until};

@@ -51,7 +51,11 @@ pub fn is_alive(pid: u32) -> bool {
 #[must_use]
 pub fn marked(mark: &str) -> Vec<Process> {
     let entry = format!("{MARK}={mark}");
-    pids().filter(|pid| carries(*pid, entry.as_bytes())).filter_map(Process::look).filter(Process::is_alive).collect()
+    pids()
+        .filter(|pid| carries(*pid, entry.as_bytes()))
+        .filter_map(Process::look)
+        .filter(Process::is_alive)
+        .collect()
 }
 
 /// Whether `pid` carries [`MARK`]`=mark`.

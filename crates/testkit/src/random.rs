@@ -46,6 +46,9 @@ impl Random {
     }
 
     /// One of `choices`, or none if there are none.
+    ///
+    /// # Panics
+    /// Never: a length fits 64 bits.
     pub fn choose<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
         let count = u64::try_from(choices.len()).expect("a length fits 64 bits");
         if count == 0 {

@@ -25,6 +25,9 @@ impl Empty {
     }
 
     /// Lets `span` pass.
+    ///
+    /// # Panics
+    /// Never: nobody can send.
     pub fn park(&self, span: Duration) {
         let end = self.receiver.recv_timeout(span);
         assert_eq!(end, Err(RecvTimeoutError::Timeout), "nobody sends on the empty channel");
