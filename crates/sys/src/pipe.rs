@@ -1,0 +1,85 @@
+//! Pipes and stream sockets between two processes.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+/// A pipe: (read end, write end), both blocking.
+///
+/// # Errors
+/// No descriptors or memory left.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+/// Two ends of a stream that goes both ways (`AF_UNIX`), both blocking.
+///
+/// # Errors
+/// No descriptors or memory left.
+pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Makes reads and writes through this end answer `WouldBlock` instead of waiting. The other end is unaffected;
+/// every copy of this end, in any process, is affected too.
+///
+/// # Errors
+/// None is known for an open descriptor.
+pub fn set_nonblocking(end: &impl AsFd) -> io::Result<()> {
+    let flags = fcntl_getfl(end)?;
+    Ok(fcntl_setfl(end, flags | OFlags::NONBLOCK)?)
+}
+
+/// Makes a pipe hold at least `bytes`.
+///
+/// # Errors
+/// Over `/proc/sys/fs/pipe-max-size`, or over what this user may have in all: the pipe works on at its old size.
+pub fn widen(end: &impl AsFd, bytes: usize) -> io::Result<()> {
+    fcntl_setpipe_size(end, bytes)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer;
+
+    #[test]
+    fn a_nonblocking_end_answers_would_block() {
+        let (read, write) = pair().unwrap();
+        set_nonblocking(&read).unwrap();
+        let mut buffer = [0; 4];
+
+        let error = transfer::read(read.as_fd(), &mut buffer).unwrap_err();
+        transfer::write(write.as_fd(), b"ab").unwrap();
+
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(transfer::read(read.as_fd(), &mut buffer).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_widened_pipe_takes_more() {
+        let (_read, write) = pair().unwrap();
+        widen(&write, 256 * 1024).unwrap();
+        set_nonblocking(&write).unwrap();
+
+        let written = transfer::write(write.as_fd(), &vec![0; 300_000]).unwrap();
+
+        assert_eq!(written, 256 * 1024);
+    }
+
+    #[test]
+    fn a_stream_goes_both_ways() {
+        let (one, other) = stream_pair().unwrap();
+        let mut buffer = [0; 4];
+
+        transfer::send(one.as_fd(), b"to").unwrap();
+        transfer::send(other.as_fd(), b"fro").unwrap();
+
+        assert_eq!(transfer::read(other.as_fd(), &mut buffer).unwrap(), 2);
+        assert_eq!(transfer::read(one.as_fd(), &mut buffer).unwrap(), 3);
+    }
+}

@@ -1,0 +1,186 @@
+//! Processes at large: this one as a reaper, its children, and those that carry a mark in their environment.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process, set_child_subreaper};
+
+use crate::clock;
+use crate::pidfd::Pidfd;
+use crate::wait::{How, Which, wait};
+
+/// Makes this process the parent of every descendant whose own parent dies.
+///
+/// # Errors
+/// None is known.
+pub fn set_subreaper() -> io::Result<()> {
+    Ok(set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// A child that has died and is not reaped, the longest-known first; `None` if there is none now.
+///
+/// # Errors
+/// There is no child at all (`ECHILD`).
+pub fn dead_child() -> io::Result<Option<u32>> {
+    Ok(wait(Which::Any, How::Peek)?.map(|dead| dead.pid))
+}
+
+/// Reaps this child if it has died, and says whether it had.
+///
+/// # Errors
+/// It is no child of this process (`ECHILD`).
+pub fn reap(pid: u32) -> io::Result<bool> {
+    Ok(wait(Which::Pid(pid), How::TryReap)?.is_some())
+}
+
+/// The children of this process, dead ones included.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn children() -> io::Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir("/proc/self/task")? {
+        match fs::read_to_string(thread?.path().join("children")) {
+            Ok(list) => {
+                children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()))
+            }
+            // The thread has ended meanwhile.
+            Err(error) if gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(children)
+}
+
+/// Kills every child and reaps it, then those that are adopted because of that, until there are none. Blocks as
+/// long as the kernel takes to end them.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn kill_and_reap_all_children() -> io::Result<()> {
+    loop {
+        let alive = children()?;
+        for pid in alive.iter().copied().filter_map(raw) {
+            // A child of ours is not reaped by anybody else, so the pid means this child. One that runs as another
+            // user now (EPERM) is left to end by itself.
+            let killed = kill_process(pid, Signal::KILL);
+            debug_assert!(matches!(killed, Ok(()) | Err(Errno::PERM)), "{killed:?}");
+        }
+        // Nothing was there to be killed, but adopted ones may come at any moment: then this does not wait.
+        let how = if alive.is_empty() { How::TryReap } else { How::Reap };
+        match wait(Which::Any, how) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        while let Ok(Some(_)) = wait(Which::Any, How::TryReap) {}
+    }
+}
+
+/// The processes, but for this one, whose environment at their start held exactly `mark` (`NAME=value`), as far
+/// as this user may look. Dead ones have no environment any more.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn with_environment_mark(mark: &[u8]) -> io::Result<Vec<u32>> {
+    let own = std::process::id();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if pid != own && has_environment_mark(pid, mark) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// Kills every process, but for this one, that has `mark` in its environment, and waits until they have ended, at
+/// most for `timeout`. Says how many were killed.
+///
+/// A pid that is given to another process meanwhile does no harm: the mark is looked at again after the process
+/// has been opened, and what was opened is what is killed.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn kill_marked(mark: &[u8], timeout: Duration) -> io::Result<usize> {
+    let deadline = clock::now() + timeout;
+    let mut killed = 0;
+    loop {
+        let mut ending = Vec::new();
+        for pid in with_environment_mark(mark)? {
+            let Ok(pidfd) = Pidfd::open(pid) else { continue };
+            if has_environment_mark(pid, mark) && pidfd.signal(libc::SIGKILL).is_ok() {
+                ending.push(pidfd);
+            }
+        }
+        if ending.is_empty() {
+            return Ok(killed);
+        }
+        killed += ending.len();
+        for pidfd in &ending {
+            if !pidfd.wait_for_end(Some(deadline - clock::now()))? {
+                return Ok(killed);
+            }
+        }
+    }
+}
+
+fn has_environment_mark(pid: u32, mark: &[u8]) -> bool {
+    // It may have ended, or belong to another user: then it is none of ours.
+    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    environment.split(|byte| *byte == 0).any(|entry| entry == mark)
+}
+
+fn gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+fn raw(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spawn::testing::shell;
+
+    #[test]
+    fn the_children_of_this_process_are_known() {
+        let child = shell("while :; do sleep 100; done");
+
+        let known = children().unwrap();
+
+        assert!(known.contains(&child.pid()), "{known:?}");
+        child.signal_group(libc::SIGKILL).unwrap();
+        child.wait_for_end(None).unwrap();
+        assert!(reap(child.pid()).unwrap());
+        assert_eq!(reap(child.pid()).unwrap_err().raw_os_error(), Some(libc::ECHILD));
+    }
+
+    #[test]
+    fn a_marked_process_is_found_and_killed_and_others_are_not() {
+        let mark = format!("POOLCTL_TEST_MARK={}", std::process::id());
+        let script = format!("exec env {mark} sleep 1000");
+        let (marked, other) = (shell(&script), shell("exec env POOLCTL_TEST_MARK=no sleep 1000"));
+        // The mark is there once `env` has executed `sleep`.
+        let deadline = clock::now() + Duration::from_secs(10);
+        while with_environment_mark(mark.as_bytes()).unwrap().is_empty() && clock::now() < deadline {
+            std::thread::yield_now();
+        }
+
+        let killed = kill_marked(mark.as_bytes(), Duration::from_secs(10)).unwrap();
+
+        assert_eq!(killed, 1);
+        assert!(marked.wait_for_end(Some(Duration::from_secs(10))).unwrap());
+        assert_eq!(with_environment_mark(mark.as_bytes()).unwrap(), Vec::<u32>::new());
+        assert!(!other.wait_for_end(Some(Duration::ZERO)).unwrap());
+        other.signal_group(libc::SIGKILL).unwrap();
+        other.wait_for_end(None).unwrap();
+        other.reap().unwrap();
+        marked.reap().unwrap();
+    }
+}
