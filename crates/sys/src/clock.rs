@@ -6,10 +6,9 @@ use rustix::time::{ClockId, clock_gettime};
 /// The time on `CLOCK_MONOTONIC`.
 #[must_use]
 pub fn now() -> Moment {
+    // Both are non-negative: this clock counts from the start of the machine.
     let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).expect("monotonic time is not negative");
-    let nanos = u64::try_from(time.tv_nsec).expect("nanoseconds are not negative");
-    Moment(seconds * 1_000_000_000 + nanos)
+    Moment(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
 }
 
 #[cfg(test)]
