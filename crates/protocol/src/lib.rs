@@ -5,6 +5,7 @@
 //! under `tests/golden/` hold this crate and the Python worker to the same bytes.
 #![forbid(unsafe_code)]
 
+mod codec;
 mod excerpt;
 mod frame;
 mod value;
@@ -19,6 +20,7 @@ mod claim;
 mod meta;
 
 pub mod jsonl;
+pub mod keeper;
 pub mod tsv;
 
 pub use batch::{BatchMetaError, parse_count, write_batch, write_batch_head};
