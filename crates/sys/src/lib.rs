@@ -9,6 +9,7 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod inherited;
 pub mod limits;
 pub mod memfd;
 pub mod packet;

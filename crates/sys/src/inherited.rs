@@ -1,0 +1,59 @@
+//! Descriptors that a program was started with.
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+
+/// Takes descriptor `number` over from whoever started this program, and makes it close-on-exec.
+///
+/// To be called first thing in `main`, at most once for each number.
+///
+/// # Errors
+/// It is not open, is 0, 1 or 2, or is close-on-exec, hence not inherited (`EBADF`).
+pub fn take(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 3 {
+        return Err(Errno::BADF.into());
+    }
+    // SAFETY: the number is only asked about, and marked below; if nobody has it open, that is `EBADF`. It is not −1.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    if fcntl_getfd(borrowed)?.contains(FdFlags::CLOEXEC) {
+        return Err(Errno::BADF.into());
+    }
+    fcntl_setfd(borrowed, FdFlags::CLOEXEC)?;
+    // SAFETY: it is open, and no other value of this program owns it: whatever this program opens is close-on-exec
+    // (the standard library and this crate see to that), and one taken here before is close-on-exec since then.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn only_what_an_exec_let_through_can_be_taken() {
+        let own = std::fs::File::open("/dev/null").unwrap();
+        let number = own.as_raw_fd();
+
+        assert_eq!(take(number).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        assert_eq!(take(0).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        assert_eq!(take(-1).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        assert_eq!(take(1_000_000).unwrap_err().raw_os_error(), Some(libc::EBADF));
+    }
+
+    #[test]
+    fn what_was_taken_cannot_be_taken_again() {
+        // Stands for an inherited one: open, and not close-on-exec.
+        let number = std::os::fd::IntoRawFd::into_raw_fd(std::fs::File::open("/dev/null").unwrap());
+        // SAFETY: open, by the line above.
+        let open = unsafe { BorrowedFd::borrow_raw(number) };
+        fcntl_setfd(open, FdFlags::empty()).unwrap();
+
+        let taken = take(number).unwrap();
+
+        assert_eq!(taken.as_raw_fd(), number);
+        assert!(take(number).is_err());
+    }
+}
