@@ -2,6 +2,8 @@
 //!
 //! The lowest floor. Nothing here does I/O; everything else may import it.
 
+#![forbid(unsafe_code)]
+
 mod death;
 mod exit_code;
 mod id;
