@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::retry_on_intr;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
@@ -69,6 +70,15 @@ pub fn send_vectored(socket: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Resu
     Ok(retry_on_intr(|| sendmsg(socket, pieces, &mut SendAncillaryBuffer::default(), flags))?)
 }
 
+/// Gives the disk room of `len` bytes from `offset` on back to the file system; they read as zeroes from then on.
+///
+/// # Errors
+/// The file system knows no holes, or `fd` is no file.
+pub fn punch_hole(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    Ok(retry_on_intr(|| fallocate(fd, flags, offset, len))?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -102,6 +112,19 @@ mod tests {
 
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(error_of_pieces.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_hole_reads_as_zeroes_and_leaves_the_rest() {
+        let file = memfd::sealed("test", 3 * 4096).unwrap();
+        write_at(file.as_fd(), &[7; 3 * 4096], 0).unwrap();
+
+        punch_hole(file.as_fd(), 4096, 4096).unwrap();
+
+        let mut buffer = [1; 3 * 4096];
+        assert_eq!(read_at(file.as_fd(), &mut buffer, 0).unwrap(), buffer.len());
+        assert!(buffer[..4096].iter().chain(&buffer[8192..]).all(|byte| *byte == 7));
+        assert!(buffer[4096..8192].iter().all(|byte| *byte == 0));
     }
 
     #[test]
