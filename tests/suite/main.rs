@@ -1,2 +1,30 @@
 //! Black-box tests of `poolctl`: real processes, real signals, real deaths.
+//!
+//! `POOLCTL_BIN` names the binary under test; without it the one of this build's profile is built and used.
+//! `POOLCTL_TEST_SEED` repeats a random run, `POOLCTL_TEST_LONG=1` runs the sizes that take minutes.
 #![forbid(unsafe_code)]
+
+mod peer;
+mod zoo;
+
+mod bad_bytes;
+mod commands;
+mod deaths;
+mod errors;
+mod exit_codes;
+mod floods;
+mod functions;
+mod gone;
+mod inheritance;
+mod input;
+mod json;
+mod limits;
+mod lines;
+mod memory;
+mod nothing_lost;
+mod output;
+mod replacement;
+mod retries;
+mod signals;
+mod starts;
+mod worker_examples;

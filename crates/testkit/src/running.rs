@@ -112,6 +112,16 @@ impl Running {
     #[track_caller]
     pub fn wait(mut self) -> Finished {
         self.stdin = None;
+        self.wait_ended()
+    }
+
+    /// Waits for its end while its stdin stays open.
+    ///
+    /// # Panics
+    /// As [`Running::wait`].
+    #[must_use]
+    #[track_caller]
+    pub fn wait_ended(mut self) -> Finished {
         if !self.ended_within(self.deadline) {
             panic!("still running after {:?}\n{}", self.deadline, self.describe());
         }

@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::proc::{is_marked, marked, names_in};
-use crate::wait::holds_within;
+use crate::wait::{holds_within, wait_until};
 use crate::{DEADLINE, Invocation, MARK, Process, poolctl_binary, python};
 
 /// Where segments with a name would lie.
@@ -84,8 +86,24 @@ impl Sandbox {
     /// If it cannot be made.
     pub fn fifo(&self, name: &str) -> PathBuf {
         let path = self.path(name);
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a fifo in our own directory");
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).expect("a fifo in our own directory");
         path
+    }
+
+    /// Opens a named pipe for writing and closes it, which lets one reader go on and find it empty.
+    ///
+    /// # Panics
+    /// If nobody comes to read within the deadline.
+    #[track_caller]
+    pub fn release(&self, name: &str) {
+        wait_until(DEADLINE, &format!("somebody reads the fifo {name}"), || self.try_release(name));
+    }
+
+    /// As [`Sandbox::release`], but only if somebody reads there now; whether it was so.
+    #[must_use]
+    pub fn try_release(&self, name: &str) -> bool {
+        // Without a reader this open fails at once instead of blocking.
+        open(&self.path(name), OFlag::O_WRONLY | OFlag::O_NONBLOCK, Mode::empty()).is_ok()
     }
 
     /// `poolctl map` with these arguments.

@@ -31,7 +31,8 @@ pub(crate) enum How {
     Wait(u64),
     /// `partial:N`: writes N bytes of its reply, and is killed.
     Partial(usize),
-    /// `say:FILE`: writes the contents of FILE in place of its reply, `ID` replaced by the id.
+    /// `say:FILE`: writes the contents of FILE in place of its reply; `IDIDIDID` replaced by the id as a little-endian
+    /// number, `ID` by the id as text.
     Say(String),
     /// `say-end:FILE`: as `say`, and ends with 0.
     SayEnd(String),
@@ -123,8 +124,9 @@ impl How {
                 raise(Signal::SIGKILL).map_err(std::io::Error::from)?;
             }
             How::Say(file) | How::SayEnd(file) => {
-                let id = task.map_or_else(String::new, |task| task.id.to_string());
-                link.put(&with_id(&fs::read(file)?, &id))?;
+                let id = task.map_or(0, |task| task.id);
+                let bytes = replace(&fs::read(file)?, b"IDIDIDID", &id.to_le_bytes());
+                link.put(&replace(&bytes, b"ID", id.to_string().as_bytes()))?;
                 let end = matches!(self, How::SayEnd(_));
                 return Ok(if end { After::End(ExitCode::SUCCESS) } else { After::Answered });
             }
@@ -224,13 +226,13 @@ fn kill_sibling(directory: &str) -> Result<(), LinkError> {
     Ok(())
 }
 
-fn with_id(bytes: &[u8], id: &str) -> Vec<u8> {
+fn replace(bytes: &[u8], pattern: &[u8], by: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
-    while let Some(at) = rest.windows(2).position(|pair| pair == b"ID") {
+    while let Some(at) = rest.windows(pattern.len()).position(|window| window == pattern) {
         out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(id.as_bytes());
-        rest = &rest[at + 2..];
+        out.extend_from_slice(by);
+        rest = &rest[at + pattern.len()..];
     }
     out.extend_from_slice(rest);
     out
