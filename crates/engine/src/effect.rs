@@ -55,6 +55,7 @@ pub enum Outcome {
 pub enum GiveUp {
     /// The executable cannot be started, and trying again cannot help.
     CannotStart,
-    /// So many starts in a row, pool-wide, without one hello.
+    /// So many starts in a row, pool-wide, came to nothing: without one hello; or, many more, with a hello, but
+    /// without one answer and without one item begun.
     TooManyStarts(u32),
 }

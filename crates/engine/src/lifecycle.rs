@@ -1,0 +1,121 @@
+//! The life of a worker as a table: what news means in each stage.
+//!
+//! Warm workers and processes for one item live by the same table; a process for one item is asked for together
+//! with its item, serves from the moment it runs, and drains from its answer on.
+
+use poolctl_types::Item;
+
+use crate::event::{Answer, Capacity, Claim, End, Lasting};
+use crate::slot::{Stage, Why};
+
+/// What is told about a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Spawned,
+    SpawnFailed(Lasting),
+    Ready(Capacity),
+    Answers(Answers),
+    Claimed(Option<Claim>),
+    Retire,
+    Fault(Option<Item>),
+    Exited(End),
+}
+
+/// Answers to held items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// The oldest so many are ok.
+    Oldest(u32),
+    /// This one has this answer.
+    One(Item, Answer),
+}
+
+/// What news leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    /// Nothing: late, twice, or nonsense.
+    Ignore,
+    /// The process runs: start its clock.
+    Begin,
+    /// There will be no process: the life is over before it began.
+    Abandon(Lasting),
+    /// It is ready for items.
+    Greet(Capacity),
+    /// Its answers count.
+    Take(Answers),
+    /// Its claim is held against the clock.
+    Judge(Option<Claim>),
+    /// It gets nothing more.
+    Drain,
+    /// It is ended before its hello.
+    Dismiss,
+    /// It is killed, and nothing more is believed of it.
+    Condemn(Option<Item>),
+    /// It is killed; why it was to end stays as it was.
+    Hasten,
+    /// The life is over.
+    Bury(End),
+}
+
+/// What `news` means for a life in this `stage`.
+pub(crate) fn reaction(stage: Stage, news: News) -> Reaction {
+    match (stage, news) {
+        (
+            Stage::Vacant { .. },
+            News::Spawned
+            | News::SpawnFailed(_)
+            | News::Ready(_)
+            | News::Answers(_)
+            | News::Claimed(_)
+            | News::Retire
+            | News::Fault(_)
+            | News::Exited(_),
+        ) => Reaction::Ignore,
+
+        (Stage::Starting { .. } | Stage::Stopping { .. }, News::Spawned) => Reaction::Begin,
+        (Stage::Serving | Stage::Draining, News::Spawned) => Reaction::Ignore,
+
+        (Stage::Starting { .. } | Stage::Stopping { .. }, News::SpawnFailed(lasting)) => {
+            Reaction::Abandon(lasting)
+        }
+        (Stage::Serving | Stage::Draining, News::SpawnFailed(_)) => Reaction::Ignore,
+
+        (Stage::Starting { .. }, News::Ready(capacity)) => Reaction::Greet(capacity),
+        (Stage::Serving | Stage::Draining | Stage::Stopping { .. }, News::Ready(_)) => Reaction::Ignore,
+
+        (Stage::Starting { .. }, News::Answers(_)) => Reaction::Ignore,
+        (
+            Stage::Serving
+            | Stage::Draining
+            | Stage::Stopping { why: Why::Pursuit | Why::Suspicion | Why::Stop, .. },
+            News::Answers(answers),
+        ) => Reaction::Take(answers),
+        (Stage::Stopping { why: Why::LetGo | Why::Unready | Why::Fault(_), .. }, News::Answers(_)) => {
+            Reaction::Ignore
+        }
+
+        (Stage::Starting { .. } | Stage::Stopping { .. }, News::Claimed(_)) => Reaction::Ignore,
+        (Stage::Serving | Stage::Draining, News::Claimed(claim)) => Reaction::Judge(claim),
+
+        (Stage::Starting { .. }, News::Retire) => Reaction::Dismiss,
+        (Stage::Serving, News::Retire) => Reaction::Drain,
+        (Stage::Draining | Stage::Stopping { .. }, News::Retire) => Reaction::Ignore,
+
+        (
+            Stage::Starting { .. }
+            | Stage::Serving
+            | Stage::Draining
+            | Stage::Stopping { why: Why::Pursuit | Why::Suspicion, .. },
+            News::Fault(item),
+        ) => Reaction::Condemn(item),
+        (
+            Stage::Stopping { why: Why::LetGo | Why::Unready | Why::Stop | Why::Fault(_), .. },
+            News::Fault(_),
+        ) => Reaction::Hasten,
+
+        (
+            Stage::Starting { .. } | Stage::Serving | Stage::Draining | Stage::Stopping { .. },
+            News::Exited(end),
+        ) => Reaction::Bury(end),
+    }
+}
