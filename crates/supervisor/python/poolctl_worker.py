@@ -1,0 +1,664 @@
+"""Calls one Python function for poolctl: takes batches of items on fd 3 and publishes each reply in shared memory.
+
+Started as `python3 /proc/self/fd/6 MODULE_OR_FILE FUNCTION`; what it speaks is in docs/protocol.md (frames, claim).
+Needs Python 3.9 and the standard library, of which it imports as little as it can: every worker starts with this.
+
+The claim, a sealed memfd on fd 5, in words of 64 bits: claimed item, when it was begun, bytes ever published; from
+byte 64 on a ring of frames. For each item, in this order:
+
+1. store when it begins, store which it is, call the function;
+2. write the reply behind the published bytes, store how many are published now.
+
+If this process dies, what it had not published was never there, and the claimed item without a reply is the one that
+was started. If the supervisor dies, fd 3 ends. fd 4 carries what needs no claim: hello, kicks, replies too large for
+the ring, bye.
+
+Threads of the function may print at any time, and so may a finaliser at any bytecode. `phase[0]` says who may write to
+the ring: the function's side in CALL (under `ring_lock`), the loop in LOOP, where prints wait in `activity`; in DIRECT
+they go to descriptors 1 and 2. The loop leaves CALL before it looks at `activity`, a printer enters `activity` before
+it looks at `phase`: so one of them always sees the other.
+"""
+
+import os
+import sys
+import time
+from _thread import RLock, allocate_lock
+from io import RawIOBase, TextIOWrapper
+
+from _struct import Struct
+from mmap import MADV_DONTFORK, mmap
+
+REQUESTS, REPLIES, CLAIM, SCRIPT = 3, 4, 5, 6
+HELLO, TASK, OK, ERR, LOG, PING, BYE, BATCH, PUBLISHED, RELEASE = 0, 1, 2, 3, 7, 8, 9, 10, 12, 13
+JSON_LINES = 2
+HEADER = Struct("<IBBHQ")
+MAX_BODY_BYTES = 64 << 20
+KICK_NS = 1_000_000
+MAX_WAITING_PRINTS = 1000
+READ_BYTES, MAX_READ_BYTES = 1 << 18, 1 << 20
+
+# A reply is packed in one go, padded into bytes that are not published yet; a longer one takes the long way.
+SMALL = Struct("<QQ112s")
+SMALL_TEXT = 112
+OK_HEAD, ERR_HEAD = OK << 32, ERR << 32
+
+LOOP, CALL, DIRECT = 0, 1, 2
+OWN_FILE = (lambda: 0).__code__.co_filename
+
+phase = [DIRECT]
+activity = []
+ring_lock = RLock()
+is_forked = [False]
+
+
+def send(frame):
+    """Writes all of `frame` to fd 4."""
+    view = memoryview(frame)
+    while view:
+        view = view[os.write(REPLIES, view):]
+
+
+def frame_of(kind, item, meta, payload):
+    return HEADER.pack(len(meta) + len(payload), kind, 0, len(meta), item) + meta + payload
+
+
+class Inbox:
+    """The frames that come on fd 3."""
+
+    def __init__(self, ring):
+        self.ring = ring
+        self.buffer = bytearray()
+        # Batches met while waiting for room in the ring; the supervisor limits how many items it sends ahead.
+        self.waiting = []
+        self.has_ended = False
+
+    def read_frame(self):
+        """The next frame as (kind, flags, id, payload), or None at the end of the stream. Blocks."""
+        buffer = self.buffer
+        missing = 16
+        while True:
+            if len(buffer) >= 16:
+                body_len, kind, flags, meta_len, item = HEADER.unpack_from(buffer)
+                end = 16 + body_len
+                if len(buffer) >= end:
+                    payload = bytes(memoryview(buffer)[16 + meta_len:end])
+                    del buffer[:end]
+                    return kind, flags, item, payload
+                missing = end - len(buffer)
+            chunk = b"" if self.has_ended else os.read(REQUESTS, min(max(missing, READ_BYTES), MAX_READ_BYTES))
+            if not chunk:
+                self.has_ended = True
+                return None
+            buffer += chunk
+
+    def take(self):
+        """Reads one frame and acts on it; false at the end of the stream."""
+        frame = self.read_frame()
+        if frame is None:
+            return False
+        kind, flags, item, payload = frame
+        if kind == RELEASE:
+            self.ring.released = item
+        elif kind == TASK or kind == BATCH and flags & JSON_LINES:
+            self.waiting.append((item, payload))
+        elif kind == PING:
+            send(frame_of(PING, item, b"", b""))
+        return True
+
+    def next_batch(self):
+        """The next batch as (first id, payload), or None at the end of the stream. Blocks."""
+        while not self.waiting:
+            if not self.take():
+                return None
+        return self.waiting.pop(0)
+
+
+class Ring:
+    """The claim and the ring behind it; the words and the position are touched by `run` too, for speed."""
+
+    def __init__(self):
+        size = os.fstat(CLAIM).st_size
+        self.memory = mmap(CLAIM, size)
+        # A process that the function forks has no business here.
+        self.memory.madvise(MADV_DONTFORK)
+        self.words = memoryview(self.memory)[:24].cast("Q")
+        self.size = size - 64
+        self.released = 0
+        self.kicked = 0
+        self.kick_at = 0
+        self.inbox = Inbox(self)
+        # Where stores may be seen in another order than they were made, a lock's release and acquire between them.
+        self.fence = None
+        if os.uname().machine not in ("x86_64", "i686", "i386"):
+            self.fence = allocate_lock()
+            self.fence.acquire()
+
+    def window(self):
+        """Where the next reply goes, what to add to a place to get its count, the last place for a small reply."""
+        published = self.words[2]
+        offset = published % self.size
+        free = self.released + self.size - published
+        at = 64 + offset
+        return at, published - at, at + min(self.size - offset, free) - SMALL.size
+
+    def publish(self, frame):
+        """Puts a frame into the ring; waits for room; false if it is too long or there will be no room."""
+        published, size = self.words[2], self.size
+        end = published + len(frame)
+        if len(frame) * 4 > size:
+            return False
+        while end - self.released > size:
+            self.kick()
+            if not self.inbox.take():
+                return False
+        offset = published % size
+        first = min(len(frame), size - offset)
+        self.memory[64 + offset:64 + offset + first] = frame[:first]
+        if first < len(frame):
+            self.memory[64:64 + len(frame) - first] = frame[first:]
+        if self.fence:
+            self.fence.release()
+            self.fence.acquire()
+        self.words[2] = end
+        return True
+
+    def reply(self, kind, item, meta, payload):
+        """Sends a reply of any length. The supervisor empties the ring before it looks at a reply on fd 4."""
+        if len(payload) > MAX_BODY_BYTES:
+            kind = ERR
+            payload = describe(BadResult("ValueError", f"the function returned {len(payload)} bytes of JSON, which is "
+                                         f"over the limit of {MAX_BODY_BYTES}; write it to a file and return the name"))
+        frame = frame_of(kind, item, meta, payload)
+        if not self.publish(frame):
+            send(frame)
+
+    def log(self, stream, data):
+        """Puts what was printed into the ring, in the name of the item that is claimed."""
+        meta = b'{"stream":"%s"}' % stream
+        step = min(32768, self.size // 4 - 64)
+        for start in range(0, len(data), step):
+            self.reply(LOG, self.words[0], meta, data[start:start + step])
+
+    def kick(self):
+        """Tells the supervisor that something new is published, if there is."""
+        published = self.words[2]
+        if published != self.kicked:
+            self.kicked = published
+            send(HEADER.pack(0, PUBLISHED, 0, 0, published))
+
+
+class Printed(RawIOBase):
+    """Takes what is printed and puts it into the ring, whole and in order with the replies."""
+
+    def __init__(self, ring, descriptor, stream):
+        self.ring = ring
+        self.descriptor = descriptor
+        self.stream = stream
+        self.name = f"<{stream.decode()}>"
+
+    def write(self, data):
+        data = bytes(data)
+        if phase[0] == DIRECT:
+            self.write_to_descriptor(data)
+        elif ring_lock._is_owned():
+            # A finaliser that prints while this very thread writes to the ring.
+            activity.append((self, data))
+        else:
+            with ring_lock:
+                if not activity:
+                    activity.append(None)
+                if phase[0] == CALL:
+                    self.ring.log(self.stream, data)
+                elif phase[0] == LOOP and len(activity) < MAX_WAITING_PRINTS:
+                    activity.append((self, data))
+                else:
+                    self.write_to_descriptor(data)
+        return len(data)
+
+    def write_to_descriptor(self, data):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.descriptor, view):]
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self.descriptor
+
+
+def settle_activity(ring):
+    """Puts what was printed outside a call into the ring, once nobody else writes to it."""
+    if is_forked[0]:
+        leave_child(None)
+    with ring_lock:
+        while activity:
+            entry = activity.pop(0)
+            if entry is not None:
+                ring.log(entry[0].stream, entry[1])
+
+
+def become_child():
+    """In a process that the function forked: its prints go to the descriptors, and the protocol is not its own."""
+    phase[0] = DIRECT
+    is_forked[0] = True
+    activity.append(None)
+    for descriptor in (REQUESTS, REPLIES):
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass
+
+
+def leave_child(error):
+    """Ends a forked process that came back from the function: the item's reply is its parent's to give."""
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    os._exit(code & 0xFF)
+
+
+class BadResult(Exception):
+    """The function returned something that cannot be sent."""
+
+    def __init__(self, type_name, message):
+        self.type_name = type_name
+        self.message = message
+
+
+HINTS = {
+    "generator": "return a list of what it yields", "map": "return list(…) of it", "filter": "return list(…) of it",
+    "range": "return list(…) of it", "set": "return sorted(…) of it", "frozenset": "return sorted(…) of it",
+    "bytes": "return text, for instance .decode() or .hex() of it",
+    "datetime": "return .isoformat() of it", "date": "return .isoformat() of it", "Decimal": "return str(…) of it",
+    "ndarray": "return .tolist() of it", "int64": "return .item() of it", "float64": "return .item() of it",
+    "async_generator": "collect it into a list",
+}
+
+
+def refuse_object(value):
+    name = type(value).__name__
+    hint = HINTS.get(name)
+    raise BadResult("TypeError", f"the function returned a value of type `{qualified(type(value))}`, "
+                    f"which JSON cannot express{'; ' + hint if hint else ''}")
+
+
+def refuse_float(value):
+    raise BadResult("ValueError", f"the function returned {value!r}, which JSON cannot express; return None or a string")
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is not JSON")
+
+
+class ScannerSettings:
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float, parse_int, parse_constant = float, int, refuse_constant
+    memo = {}
+
+
+def make_codec():
+    """(decode, encode, quote): JSON text to value, value to JSON text, string to JSON string.
+
+    Straight from the C half of `json`, since importing all of it would double the time to start.
+    """
+    try:
+        from _json import encode_basestring, make_encoder, make_scanner
+        scan = make_scanner(ScannerSettings)
+        markers = {}
+        chunks_of = make_encoder(markers, refuse_object, encode_basestring, None, ": ", ", ", False, False, False)
+
+        def decode(text):
+            value, end = scan(text, 0)
+            if end != len(text):
+                raise ValueError("more than one JSON value")
+            return value
+
+        def encode(value):
+            try:
+                return "".join(chunks_of(value, 0))
+            finally:
+                markers.clear()
+
+        if encode(decode('[1,{"a":[2.5,null,"\\n"]}]')) == '[1, {"a": [2.5, null, "\\n"]}]':
+            return decode, encode, encode_basestring
+    except (ImportError, TypeError, AttributeError, ValueError):
+        pass
+    import json
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=refuse_object)
+    return json.JSONDecoder(parse_constant=refuse_constant).decode, encoder.encode, encoder.encode
+
+
+decode, encode, quote = make_codec()
+
+
+def encode_object(result):
+    """The JSON of a result that is no plain number, string, bool or None; awaits it first if it is awaitable."""
+    if hasattr(type(result), "__await__"):
+        result = wait_for(result)
+        if type(result) is float and result - result != 0:
+            refuse_float(result)
+    try:
+        return encode(result).encode()
+    except BadResult:
+        raise
+    except Exception as error:
+        raise BadResult(qualified(type(error)), f"the function returned a `{qualified(type(result))}` "
+                        f"that cannot be written as JSON: {message_of(error)}") from None
+
+
+event_loop = []
+
+
+def wait_for(awaitable):
+    """Runs an awaitable to its end, in one event loop that is kept."""
+    async def waiter():
+        return await awaitable
+
+    if not event_loop:
+        import asyncio
+        event_loop.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(event_loop[0])
+    return event_loop[0].run_until_complete(waiter())
+
+
+def close_event_loop():
+    for loop in event_loop:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def spread(function):
+    """`function` with an array spread over its parameters, or an object over its keywords."""
+    def call(value):
+        if type(value) is list:
+            return function(*value)
+        if type(value) is dict:
+            return function(**value)
+        raise TypeError(f"--starmap needs an array or an object for each item, not `{type(value).__name__}`")
+    return call
+
+
+def qualified(kind):
+    name = getattr(kind, "__qualname__", None) or getattr(kind, "__name__", "?")
+    module = getattr(kind, "__module__", "builtins")
+    return name if module in ("builtins", None) else f"{module}.{name}"
+
+
+def message_of(error):
+    try:
+        return str(error)
+    except BaseException as broken:
+        return f"<its __str__ raised {type(broken).__name__}>"
+
+
+def without_own_frames(traceback):
+    """The part of a traceback that is the function's: behind this file's last frame, else from the first foreign one."""
+    start, last_own, entry = None, None, traceback
+    while entry is not None:
+        if entry.tb_frame.f_code.co_filename == OWN_FILE:
+            last_own = entry
+        elif start is None:
+            start = entry
+        entry = entry.tb_next
+    return last_own.tb_next or start if last_own else traceback
+
+
+def trace_of(error):
+    try:
+        import traceback
+        return "".join(traceback.format_exception(type(error), error, without_own_frames(error.__traceback__)))
+    except BaseException:
+        return None
+
+
+def shortened(text, limit):
+    """`text` in UTF-8's reach, and its middle left out when it is very long."""
+    if len(text) > limit:
+        text = f"{text[:limit // 2]}\n… {len(text) - limit} letters left out …\n{text[-limit // 2:]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def error_fields(error):
+    if type(error) is BadResult:
+        return {"type": error.type_name, "msg": shortened(error.message, 16384)}
+    fields = {"type": shortened(qualified(type(error)), 1024), "msg": shortened(message_of(error), 16384)}
+    trace = trace_of(error)
+    if trace is not None:
+        fields["trace"] = shortened(trace, 65536)
+    return fields
+
+
+def describe(error):
+    """The payload of an error reply."""
+    if is_forked[0]:
+        leave_child(error)
+    try:
+        return encode(error_fields(error)).encode()
+    except BaseException as broken:
+        return b'{"type":"Exception","msg":"an error that cannot be described: %s"}' % type(broken).__name__.encode()
+
+
+def run(ring, function, values, item, is_timed):
+    """Calls `function` on each of `values`, which are the items from `item` on, and publishes each reply at once.
+
+    This is the one place where nanoseconds count; everything unusual goes to `ring.reply`.
+    """
+    memory, words, fence, clock, pack = ring.memory, ring.words, ring.fence, time.monotonic_ns, SMALL.pack_into
+    phase_, activity_, small_text = phase, activity, -1 if is_timed else SMALL_TEXT
+    at, base, last = ring.window()
+    kick_at = ring.kick_at
+    for value in values:
+        now = clock()
+        if now >= kick_at:
+            ring.kick()
+            now = clock()
+            kick_at = ring.kick_at = now + KICK_NS
+        words[1] = now
+        words[0] = item
+        head = OK_HEAD
+        phase_[0] = CALL
+        try:
+            result = function(value)
+            kind = type(result)
+            if kind is int:
+                text = b"%d" % result
+            elif kind is str:
+                text = quote(result).encode()
+            elif result is None:
+                text = b"null"
+            elif kind is bool:
+                text = b"true" if result else b"false"
+            elif kind is float:
+                text = repr(result).encode() if result - result == 0 else refuse_float(result)
+            else:
+                text = encode_object(result)
+        except BaseException as error:
+            head = ERR_HEAD
+            text = describe(error)
+        phase_[0] = LOOP
+        if activity_:
+            settle_activity(ring)
+            at, base, last = ring.window()
+        size = len(text)
+        if size <= small_text and at <= last:
+            pack(memory, at, head + size, item, text)
+            at += 16 + size
+            if fence:
+                fence.release()
+                fence.acquire()
+            words[2] = base + at
+        else:
+            meta = b'{"ns":%d}' % (clock() - now) if is_timed else b""
+            ring.reply(head >> 32, item, meta, text)
+            at, base, last = ring.window()
+        item += 1
+
+
+class Undecodable:
+    """Stands for an item whose JSON this Python cannot hold (an integer of 5,000 digits, a very deep nesting)."""
+
+    def __init__(self, error):
+        self.error = error
+
+
+def refuse_undecodable(value):
+    raise BadResult(qualified(type(value.error)), f"this item cannot be read: {message_of(value.error)}")
+
+
+def decoded_alone(line):
+    try:
+        return decode(line.strip().decode())
+    except Exception as error:
+        return Undecodable(error)
+
+
+def run_batch(ring, function, item, payload, is_timed):
+    """Decodes a batch in one go, or each item alone where one spoils the rest, and runs it."""
+    lines = payload[:-1] if payload.endswith(b"\n") else payload
+    phase[0] = LOOP
+    try:
+        values = decode("[" + lines.replace(b"\n", b",").decode() + "]")
+    except Exception:
+        for offset, line in enumerate(lines.split(b"\n")):
+            value = decoded_alone(line)
+            call = refuse_undecodable if type(value) is Undecodable else function
+            run(ring, call, [value], item + offset, is_timed)
+    else:
+        run(ring, function, values, item, is_timed)
+    # What a thread prints between batches goes to the descriptors, where the pipe limits it.
+    phase[0] = DIRECT
+    if activity:
+        settle_activity(ring)
+    ring.kick()
+
+
+class CannotStart(Exception):
+    """The target is not there, or is not what it should be."""
+
+    def __init__(self, code, fields):
+        self.code = code
+        self.fields = fields
+
+
+def not_found(type_name, message, word, candidates):
+    import difflib
+    near = difflib.get_close_matches(word, [name for name in candidates if isinstance(name, str)], 1)
+    return CannotStart(127, {"type": type_name, "msg": message + (f"; did you mean `{near[0]}`?" if near else "")})
+
+
+def import_file(path):
+    import importlib.util
+    full = os.path.abspath(path)
+    folder, file_name = os.path.split(full)
+    if not os.path.isfile(full):
+        siblings = [name for name in os.listdir(folder)] if os.path.isdir(folder) else []
+        what = "is a directory" if os.path.isdir(full) else "does not exist"
+        raise not_found("FileNotFoundError", f"the file `{path}` {what}", file_name,
+                        [name for name in siblings if name.endswith(".py")])
+    if folder not in sys.path:
+        sys.path.insert(1, folder)
+    name = file_name[:-3]
+    name = "poolctl_target" if name in sys.modules else name
+    spec = importlib.util.spec_from_file_location(name, full)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def import_by_name(name):
+    try:
+        __import__(name)
+        return sys.modules[name]
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name + ".").startswith(error.name + "."):
+            raise
+        import pkgutil
+        parent, _, word = error.name.rpartition(".")
+        folders = getattr(sys.modules.get(parent), "__path__", []) if parent else None
+        candidates = [parent + "." * bool(parent) + found.name for found in pkgutil.iter_modules(folders)]
+        candidates += sys.builtin_module_names if not parent else ()
+        message = f"there is no module `{error.name}` on the path of {sys.executable}"
+        if parent and not folders:
+            message = f"there is no module `{error.name}`: `{parent}` is no package"
+        raise not_found("ModuleNotFoundError", message, error.name, candidates) from None
+
+
+def find_function(target, path):
+    """Imports the target and follows the dotted path of the function in it."""
+    try:
+        found = import_file(target) if target.endswith(".py") else import_by_name(target)
+    except CannotStart:
+        raise
+    except BaseException as error:
+        raise CannotStart(126, error_fields(error)) from None
+    place = target
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            what = "module" if place == target else "object"
+            raise not_found("AttributeError", f"the {what} `{place}` has no function `{name}`", name, dir(found)) from None
+        place = f"{place}.{name}" if place != target else f"{target}:{name}"
+    if not callable(found):
+        raise CannotStart(127, {"type": "TypeError", "msg": f"`{place}` is not callable: it is a "
+                                f"`{qualified(type(found))}`"})
+    return found
+
+
+def prepare_paths(target):
+    """What a program started by hand would find: the working directory on the path, no trace of this script."""
+    if not getattr(sys.flags, "safe_path", False):
+        del sys.path[0]
+    sys.path.insert(0, os.getcwd())
+    sys.argv[:] = [target]
+    # Without it, `multiprocessing` does not try to run this script again in its children.
+    globals().pop("__file__", None)
+    for descriptor in (REQUESTS, REPLIES):
+        os.set_inheritable(descriptor, False)
+        os.set_blocking(descriptor, True)
+    # The mapping holds the memfd, and this script has been read.
+    os.close(CLAIM)
+    os.close(SCRIPT)
+
+
+def serve(target, path):
+    ring = Ring()
+    for descriptor, stream in ((1, "stdout"), (2, "stderr")):
+        raw = Printed(ring, descriptor, stream.encode())
+        writer = TextIOWrapper(raw, "utf-8", "backslashreplace", "\n", write_through=True)
+        setattr(sys, stream, writer)
+        setattr(sys, f"__{stream}__", writer)
+    is_timed = os.environ.pop("POOLCTL_TIMING", "") == "1"
+    is_spread = os.environ.pop("POOLCTL_STARMAP", "") == "1"
+    prepare_paths(target)
+    os.register_at_fork(after_in_child=become_child)
+    try:
+        function = find_function(target, path)
+    except CannotStart as error:
+        bye = {"bye": "cannot start", "code": error.code, "err": error.fields}
+        send(frame_of(BYE, 0, b"", encode(bye).encode()))
+        os._exit(error.code)
+    if is_spread:
+        function = spread(function)
+    hello = {"poolctl": 1, "caps": ["claim", "batch"], "functions": [path]}
+    send(frame_of(HELLO, 0, b"", encode(hello).encode()))
+    while True:
+        batch = ring.inbox.next_batch()
+        if batch is None:
+            break
+        run_batch(ring, function, *batch, is_timed)
+        batch = None
+    close_event_loop()
+
+
+if __name__ == "__main__":
+    try:
+        serve(sys.argv[1], sys.argv[2])
+    except (BrokenPipeError, ConnectionResetError):
+        # Nobody listens any more.
+        phase[0] = DIRECT
