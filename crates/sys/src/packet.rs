@@ -27,8 +27,10 @@ pub struct Socket {
 pub enum Sent {
     /// The packet is on its way.
     Whole,
-    /// There is no room now; nothing was sent.
+    /// There is no room now; nothing was sent. The socket becomes writable when there is.
     Full,
+    /// Too many descriptors of this user are on their way already; nothing was sent. Nothing tells when fewer are.
+    TooManyDescriptors,
 }
 
 /// What [`Socket::receive`] found.
@@ -36,6 +38,8 @@ pub enum Sent {
 pub enum Received {
     /// A packet of this length; it stands in the buffers.
     Packet(usize),
+    /// A packet of this length, but this process could not take its last descriptors, and they are lost.
+    Short(usize),
     /// Nothing at the moment.
     Nothing,
     /// The other end is gone, and everything it sent has been received.
@@ -65,7 +69,7 @@ impl Socket {
     ///
     /// # Errors
     /// The other end is gone (`BrokenPipe`, `ConnectionReset`); the packet is longer than the socket's buffer
-    /// (`EMSGSIZE`); too many descriptors on their way (`ETOOMANYREFS`).
+    /// (`EMSGSIZE`); more descriptors than a packet may carry (`EINVAL`).
     pub fn send(&self, pieces: &[IoSlice<'_>], descriptors: &[BorrowedFd<'_>]) -> io::Result<Sent> {
         let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -77,6 +81,7 @@ impl Socket {
             match sendmsg(&self.fd, pieces, &mut ancillary, flags) {
                 Ok(_) => return Ok(Sent::Whole),
                 Err(Errno::AGAIN) => return Ok(Sent::Full),
+                Err(Errno::TOOMANYREFS) => return Ok(Sent::TooManyDescriptors),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -86,9 +91,8 @@ impl Socket {
     /// Receives one packet into `bytes`, and appends its descriptors to `descriptors`.
     ///
     /// # Errors
-    /// `InvalidData` if the packet is longer than `bytes` or its descriptors could not all be received (no
-    /// descriptors left): a cut packet is never given out.
-    pub fn receive(&self, bytes: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<Received> {
+    /// `InvalidData` if the packet is longer than `bytes`: a cut packet is never given out.
+    pub fn receive(&self, bytes: &mut [u8], descriptors: &mut impl Extend<OwnedFd>) -> io::Result<Received> {
         let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -106,8 +110,11 @@ impl Socket {
                 descriptors.extend(received);
             }
         }
-        if packet.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        if packet.flags.contains(ReturnFlags::TRUNC) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if packet.flags.contains(ReturnFlags::CTRUNC) {
+            return Ok(Received::Short(packet.bytes));
         }
         if packet.bytes == 0 {
             return Ok(Received::Closed);
@@ -181,7 +188,7 @@ mod tests {
         let (near, far) = Socket::pair().unwrap();
         near.send(&[IoSlice::new(&[7; 100])], &[]).unwrap();
 
-        let error = far.receive(&mut [0; 10], &mut Vec::new()).unwrap_err();
+        let error = far.receive(&mut [0; 10], &mut Vec::<OwnedFd>::new()).unwrap_err();
 
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
