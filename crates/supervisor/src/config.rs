@@ -95,6 +95,11 @@ pub enum Detail {
 
 /// Makes the command for an item.
 pub trait CommandTemplate: Send {
+    /// The program, if it is the same for every item: a run whose program is missing then ends before it begins.
+    fn program(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// The command for `item`, whose bytes are `payload`, when it runs in `slot`.
     ///
     /// # Errors

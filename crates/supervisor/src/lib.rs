@@ -6,12 +6,21 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod capture;
+mod channel;
 mod config;
+mod desk;
+mod held;
+mod launch;
+mod life;
+mod link;
+mod memory_kills;
 mod output;
 mod report;
 mod resolve;
 mod spill;
 mod store;
+mod supervisor;
 
 pub mod keeper;
 
@@ -19,7 +28,13 @@ pub use block::Block;
 pub use config::{ArgumentError, CommandLine, CommandTemplate, Detail, Framing, PoolConfig, Target};
 pub use output::Output;
 pub use poolctl_engine::{Config as EngineConfig, Gate, Halt, HaltAt, HaltHow, Lifecycle, Outcome, Stop, Timeout};
-pub use poolctl_protocol::remote_error::RemoteError;
+pub use poolctl_protocol::{Level, RemoteError};
 pub use report::{Attempt, BadReply, GaveUp, LastStart, Notice, Report, Sink, Stream, TaskError};
 pub use resolve::ResolveError;
+pub use poolctl_engine::Counts;
+pub use poolctl_sys::cpu::available as available_cpus;
+pub use poolctl_sys::limits::raise_open_files;
+pub use poolctl_sys::waker::Waker;
+pub use poolctl_types::{Exit, ExitCode, Item, ItemRange, Moment, Slot, WorkerId};
 pub use spill::{Extent, Spill};
+pub use supervisor::{Running, StartError, Supervisor, Turn};

@@ -4,11 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use poolctl_engine::Outcome;
-use poolctl_protocol::remote_error::RemoteError;
+use poolctl_protocol::{
+    ByeError, ClaimError, Excerpt, FrameError, HelloError, Kind, Level, MetaError, PROTOCOL_VERSION, RemoteError,
+    RemoteErrorError, ReplyError, ValueError,
+};
+pub use poolctl_protocol::Stream;
 use poolctl_types::{Exit, Item, ItemRange, Moment, WorkerId};
 
 use crate::config::ArgumentError;
 use crate::output::Output;
+use crate::resolve::ResolveError;
 
 /// Takes what a run yields. Called in the loop: it must not block.
 pub trait Sink {
@@ -28,6 +33,8 @@ pub trait Sink {
 pub struct Report {
     /// Which.
     pub item: Item,
+    /// Its bytes as they came in, for messages, `--tag` and the key in a log.
+    pub payload: Vec<u8>,
     /// How.
     pub outcome: Outcome,
     /// How many attempts it took; 0 if it never ran.
@@ -74,7 +81,7 @@ pub enum TaskError {
     Remote(RemoteError),
     /// The worker sent something that is no message.
     #[error("the worker broke the protocol: {0}")]
-    BadReply(BadReply),
+    BadReply(#[from] BadReply),
     /// A line filter did not answer.
     #[error("no line came back within {}; is the program buffering its output? {hint}", Seconds(*after))]
     NoReply {
@@ -84,10 +91,10 @@ pub enum TaskError {
         hint: &'static str,
     },
     /// A line filter answered with more than was asked for.
-    #[error("the program answered one line with more: {shown:?}; use --eot for answers of several lines")]
+    #[error("the program answered one line with more than that: {shown}; use --eot for answers of several lines")]
     ExtraOutput {
-        /// The beginning of what was too much, escaped.
-        shown: String,
+        /// The beginning of what was too much.
+        shown: Excerpt,
     },
     /// The process could not be made.
     #[error("cannot start the command: {reason}")]
@@ -95,9 +102,20 @@ pub enum TaskError {
         /// What the kernel said.
         reason: std::io::Error,
     },
+    /// The program of this item cannot be run.
+    #[error(transparent)]
+    Program(#[from] ResolveError),
     /// The item cannot be made into a command.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
+    /// The worker says itself that it cannot start.
+    #[error("{}", Remote(error))]
+    Refused {
+        /// 126: it cannot start; 127: what is asked for is not there.
+        code: u8,
+        /// What it says.
+        error: RemoteError,
+    },
     /// The output has no room.
     #[error("cannot keep the output: {reason}")]
     Spill {
@@ -111,12 +129,34 @@ pub enum TaskError {
 #[non_exhaustive]
 pub enum BadReply {
     /// A line that cannot be understood.
-    #[error("{reason}: {shown} (print to stdout, not to fd 4)")]
-    Line {
-        /// Why not.
-        reason: String,
-        /// Its first 200 bytes, escaped.
-        shown: String,
+    #[error("{0}; {hint}", hint = .0.hint())]
+    Line(ReplyError),
+    /// A line longer than any message may be.
+    #[error("a line of more than {limit} bytes")]
+    TooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// Bytes that are no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A frame whose meta says nothing.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// A result that is no JSON.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// An error that says nothing.
+    #[error(transparent)]
+    Error(#[from] RemoteErrorError),
+    /// A bye that says nothing.
+    #[error(transparent)]
+    Bye(#[from] ByeError),
+    /// A frame that only the supervisor may send.
+    #[error("an unexpected frame of kind {kind:?}")]
+    Unexpected {
+        /// Its kind.
+        kind: Kind,
     },
     /// An answer to an item that this worker does not hold.
     #[error("an answer for item {item}, which it was not given or has answered before")]
@@ -124,27 +164,30 @@ pub enum BadReply {
         /// The item.
         item: u64,
     },
+    /// Something else came where the hello belongs.
+    #[error("its first message is no hello")]
+    NoHello,
     /// A hello that cannot be used.
-    #[error("its hello cannot be used: {reason}")]
-    Hello {
-        /// Why not.
-        reason: String,
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    /// Another version of the protocol.
+    #[error("it speaks version {version} of the protocol, this is version {PROTOCOL_VERSION}")]
+    Version {
+        /// The worker's.
+        version: u64,
     },
     /// It closed its end of the link and lives on.
     #[error("it closed its reply channel")]
     Closed,
     /// The claim in shared memory is not what a worker may write.
-    #[error("its claim or result ring is damaged: {reason}")]
-    Ring {
-        /// In which way.
-        reason: String,
-    },
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// Bytes in the ring that end in the middle of a frame.
+    #[error("its result ring ends in the middle of a frame")]
+    TornRing,
     /// The link cannot be read or written.
-    #[error("its link failed: {reason}")]
-    Link {
-        /// What the kernel said.
-        reason: std::io::Error,
-    },
+    #[error("its link failed: {0}")]
+    Link(std::io::Error),
 }
 
 /// Something worth knowing that is no outcome.
@@ -186,8 +229,8 @@ pub enum Notice {
         worker: WorkerId,
         /// While it ran this item.
         item: Option<Item>,
-        /// `error`, `warn`, `info`, `debug`.
-        level: String,
+        /// How grave it is.
+        level: Level,
         /// What it says.
         text: String,
     },
@@ -253,15 +296,6 @@ pub struct LastStart {
     pub error: Option<TaskError>,
     /// The last bytes it wrote on stderr.
     pub stderr: Vec<u8>,
-}
-
-/// One of the two streams of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Descriptor 1.
-    Stdout,
-    /// Descriptor 2.
-    Stderr,
 }
 
 /// A remote error in one line: `ValueError: bad value`.

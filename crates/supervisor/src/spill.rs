@@ -1,13 +1,16 @@
 //! One unlinked temporary file for output that memory has no room for.
 //!
-//! Space is handed out by a bump pointer and given back to the file system as a whole when nothing is held any more;
-//! holes are punched before that where the file system can. The file has no name, so nothing can be left behind.
+//! Space is handed out by a bump pointer. What is given back becomes a hole in the file, where the file system knows
+//! holes; when nothing is held any more the file is cut to nothing. It has no name, so nothing can be left behind.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use poolctl_sys::transfer;
 
 /// A place in the spill file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,20 +71,22 @@ impl Spill {
         }
     }
 
-    /// Gives an extent back. When none is held the file is cut to nothing.
+    /// Gives an extent back.
     ///
     /// # Errors
-    /// The file cannot be cut.
+    /// The file system keeps the room until the run ends.
     pub fn release(&self, extent: Extent) -> io::Result<()> {
         let mut state = self.state();
         state.held -= extent.len;
-        if state.held == 0 {
+        let is_unused = state.held == 0;
+        if is_unused {
             state.end = 0;
-            if let Some(file) = &state.file {
-                file.set_len(0)?;
-            }
         }
-        Ok(())
+        match &state.file {
+            Some(file) if is_unused => file.set_len(0),
+            Some(file) => transfer::punch_hole(file.as_fd(), extent.offset, extent.len),
+            None => Ok(()),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

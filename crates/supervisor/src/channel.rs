@@ -1,0 +1,213 @@
+//! The two halves of a link: bytes that wait to be sent, and bytes that wait to be understood.
+//!
+//! Neither blocks. What waits to be sent is bounded by what the engine lets a worker hold; what waits to be understood
+//! by the longest message allowed.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use poolctl_sys::{pipe, transfer};
+
+/// How much is read at once, and the room an inbox begins with, in bytes.
+const READ_BYTES: usize = 64 << 10;
+
+/// Bytes on their way to a worker.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    fd: OwnedFd,
+    is_socket: bool,
+    bytes: Vec<u8>,
+    sent: usize,
+    close_when_sent: bool,
+}
+
+impl Outbox {
+    /// An outbox over the writing end of a pipe.
+    pub(crate) fn over_pipe(fd: OwnedFd) -> io::Result<Self> {
+        pipe::set_nonblocking(&fd)?;
+        Ok(Self { fd, is_socket: false, bytes: Vec::new(), sent: 0, close_when_sent: false })
+    }
+
+    /// An outbox over a stream socket.
+    pub(crate) fn over_socket(fd: OwnedFd) -> io::Result<Self> {
+        pipe::set_nonblocking(&fd)?;
+        Ok(Self { fd, is_socket: true, bytes: Vec::new(), sent: 0, close_when_sent: false })
+    }
+
+    /// What waits; add to its end, then [`Outbox::flush`].
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Sends `bytes` at once as far as they go, if nothing waits; the rest waits.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.wants_write() {
+            self.bytes.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let mut left = bytes;
+        while !left.is_empty() {
+            match self.write(left) {
+                Ok(sent) => left = &left[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.bytes.extend_from_slice(left);
+        Ok(())
+    }
+
+    /// Sends what waits, as far as it goes.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        while self.sent < self.bytes.len() {
+            match self.write(&self.bytes[self.sent..]) {
+                Ok(sent) => self.sent += sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.bytes.clear();
+        self.bytes.shrink_to(READ_BYTES);
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// Whether something waits for room.
+    pub(crate) fn wants_write(&self) -> bool {
+        self.sent < self.bytes.len()
+    }
+
+    /// Says that nothing follows: the link is to be closed when all is sent.
+    pub(crate) fn finish(&mut self) {
+        self.close_when_sent = true;
+    }
+
+    /// Says on the socket itself that nothing follows, while answers may still come.
+    pub(crate) fn shut_down(&mut self) {
+        let ended = self.fd.try_clone().and_then(|fd| UnixStream::from(fd).shutdown(Shutdown::Write));
+        if let Err(error) = ended {
+            tracing::debug!(%error, "the other end of a link is gone already");
+        }
+        self.close_when_sent = false;
+    }
+
+    /// Whether nothing follows and all is sent.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.close_when_sent && !self.wants_write()
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_socket { transfer::send(self.as_fd(), bytes) } else { transfer::write(self.as_fd(), bytes) }
+    }
+}
+
+impl AsFd for Outbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Bytes that came from a worker and are not understood yet.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// Bytes, and there may be more at once.
+    More,
+    /// Perhaps bytes, and nothing more just now.
+    Drained,
+    /// The other end is closed.
+    Closed,
+}
+
+impl Inbox {
+    /// An empty inbox, without memory.
+    pub(crate) fn new() -> Self {
+        Self { bytes: Vec::new(), start: 0, end: 0 }
+    }
+
+    /// Reads once from `fd`, which does not block.
+    pub(crate) fn fill(&mut self, fd: BorrowedFd<'_>) -> io::Result<Filled> {
+        self.make_room();
+        match transfer::read(fd, &mut self.bytes[self.end..]) {
+            Ok(0) => Ok(Filled::Closed),
+            Ok(got) => {
+                self.end += got;
+                Ok(if self.end == self.bytes.len() { Filled::More } else { Filled::Drained })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Filled::Drained),
+            Err(error) if error.raw_os_error() == Some(ECONNRESET) => Ok(Filled::Closed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is there.
+    pub(crate) fn content(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Takes the first `count` bytes away.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Makes room for a read: moves what is there to the front, grows when it fills more than half.
+    fn make_room(&mut self) {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.bytes.len() - self.end < READ_BYTES / 2 {
+            let room = (self.bytes.len() * 2).max(READ_BYTES);
+            self.bytes.resize(room, 0);
+        } else if self.end == 0 && self.bytes.len() > 16 * READ_BYTES {
+            self.bytes.truncate(READ_BYTES);
+            self.bytes.shrink_to_fit();
+        }
+    }
+}
+
+/// What reading a socket answers whose other end died with unread bytes.
+const ECONNRESET: i32 = 104;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_waits_and_arrives_whole() {
+        let (read, write) = pipe::pair().unwrap();
+        pipe::set_nonblocking(&read).unwrap();
+        let mut outbox = Outbox::over_pipe(write).unwrap();
+        let mut inbox = Inbox::new();
+        let sent: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+
+        outbox.send(&sent[..700_000]).unwrap();
+        outbox.send(&sent[700_000..]).unwrap();
+        outbox.finish();
+        assert!(outbox.wants_write());
+        while !outbox.is_finished() {
+            outbox.flush().unwrap();
+            while inbox.fill(read.as_fd()).unwrap() == Filled::More {}
+        }
+        while inbox.fill(read.as_fd()).unwrap() == Filled::More {}
+
+        assert_eq!(inbox.content(), sent);
+        inbox.consume(sent.len());
+        drop(outbox);
+        assert_eq!(inbox.fill(read.as_fd()).unwrap(), Filled::Closed);
+    }
+}

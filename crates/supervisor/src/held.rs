@@ -1,0 +1,100 @@
+//! The items a worker holds: sent and not answered yet, oldest first.
+
+use std::collections::VecDeque;
+
+use poolctl_types::{Item, ItemRange};
+
+/// The items sent to a worker and not answered yet, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    ranges: VecDeque<ItemRange>,
+    count: u64,
+}
+
+impl Held {
+    /// Adds items behind the others.
+    pub(crate) fn push(&mut self, items: ItemRange) {
+        self.count += u64::from(items.count);
+        match self.ranges.back_mut() {
+            Some(last) if last.end() == items.first => match last.count.checked_add(items.count) {
+                Some(count) => last.count = count,
+                None => self.ranges.push_back(items),
+            },
+            _ => self.ranges.push_back(items),
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The oldest items that stand next to each other in the input, at most `most` of them; none if none is held.
+    pub(crate) fn front(&self, most: u64) -> Option<ItemRange> {
+        let front = self.ranges.front()?;
+        let count = u32::try_from(most).map_or(front.count, |most| most.min(front.count));
+        (count > 0).then(|| ItemRange::new(front.first, count))
+    }
+
+    /// The oldest item.
+    pub(crate) fn oldest(&self) -> Option<Item> {
+        self.ranges.front().map(|front| front.first)
+    }
+
+    /// Takes the oldest `count` items away; they stand next to each other.
+    pub(crate) fn pop(&mut self, count: u32) {
+        let front = self.ranges.front_mut().expect("only what is held is taken away");
+        front.first = front.first.plus(u64::from(count));
+        front.count -= count;
+        self.count -= u64::from(count);
+        if front.count == 0 {
+            self.ranges.pop_front();
+        }
+    }
+
+    /// Takes one item away, wherever it stands; false if it is not held.
+    pub(crate) fn take(&mut self, item: Item) -> bool {
+        let Some(at) = self.ranges.iter().position(|range| range.contains(item)) else {
+            return false;
+        };
+        let range = self.ranges[at];
+        let before = u32::try_from(item.0 - range.first.0).expect("shorter than the range");
+        let after = range.count - before - 1;
+        self.ranges.remove(at);
+        if after > 0 {
+            self.ranges.insert(at, ItemRange::new(item.plus(1), after));
+        }
+        if before > 0 {
+            self.ranges.insert(at, ItemRange::new(range.first, before));
+        }
+        self.count -= 1;
+        true
+    }
+
+    /// Whether `item` is held.
+    pub(crate) fn contains(&self, item: Item) -> bool {
+        self.ranges.iter().any(|range| range.contains(item))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_join_and_an_item_can_be_taken_from_the_middle() {
+        let mut held = Held::default();
+        held.push(ItemRange::new(Item(5), 3));
+        held.push(ItemRange::new(Item(8), 2));
+        held.push(ItemRange::new(Item(20), 1));
+
+        assert_eq!(held.front(100), Some(ItemRange::new(Item(5), 5)));
+        assert!(held.take(Item(7)));
+        assert!(!held.take(Item(7)));
+        assert_eq!(held.front(100), Some(ItemRange::new(Item(5), 2)));
+        held.pop(2);
+        assert_eq!(held.front(1), Some(ItemRange::new(Item(8), 1)));
+        assert_eq!(held.count(), 3);
+        assert!(held.contains(Item(20)) && !held.contains(Item(5)));
+    }
+}

@@ -1,0 +1,215 @@
+//! What is started for each target: program, arguments, environment and descriptors, and our ends of them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use poolctl_sys::{memfd, pipe};
+use poolctl_types::{Item, Moment, Slot};
+
+use crate::capture::{Capture, Keep};
+use crate::channel::Outbox;
+use crate::config::{ArgumentError, Detail, Framing, PoolConfig, Target};
+use crate::link::{Form, FrameLink, LinesLink, Link, Rules, Streams, TextLink, buffering_hint, reading_end};
+use crate::resolve::{ResolveError, resolve};
+
+/// The worker script for Python functions.
+const PYTHON_WORKER: &[u8] = include_bytes!("../python/poolctl_worker.py");
+
+/// Where the worker script lies in a Python worker.
+const SCRIPT_FD: i32 = 6;
+
+/// Makes processes of one target.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    target: Target,
+    memory_per_output: usize,
+    timing: bool,
+    /// The program as it was named last, and its path.
+    program: (Vec<u8>, PathBuf),
+    script: Option<OwnedFd>,
+}
+
+/// A process to be started.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) path: PathBuf,
+    pub(crate) argv: Vec<Vec<u8>>,
+    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) fds: Vec<(OwnedFd, i32)>,
+}
+
+/// Why nothing can be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Launcher {
+    /// A launcher for the target of `config`; its program is looked up now, where it is known.
+    pub(crate) fn new(config: &PoolConfig, target: Target) -> Result<Self, LaunchError> {
+        let named = match &target {
+            Target::Command(template) => template.program().map(<[u8]>::to_vec),
+            Target::Lines { argv, .. } | Target::Worker { argv, .. } => {
+                Some(argv.first().cloned().unwrap_or_default())
+            }
+            Target::Python { interpreter, .. } => Some(interpreter.clone()),
+        };
+        let program = match named {
+            Some(name) => {
+                let path = resolve(&name)?;
+                (name, path)
+            }
+            None => Default::default(),
+        };
+        let script = match &target {
+            Target::Python { .. } => Some(memfd::with_contents("poolctl-worker.py", PYTHON_WORKER)?),
+            _ => None,
+        };
+        let timing = config.detail == Detail::PerItem;
+        Ok(Self { target, memory_per_output: config.memory_per_output, timing, program, script })
+    }
+
+    /// The program that is started, for messages.
+    pub(crate) fn program(&self) -> String {
+        self.program.1.display().to_string()
+    }
+
+    /// The process for one item.
+    pub(crate) fn command(
+        &mut self,
+        item: Item,
+        payload: &[u8],
+        slot: Slot,
+    ) -> Result<(Launch, Streams), LaunchError> {
+        let Target::Command(template) = &self.target else {
+            unreachable!("only commands are started per item");
+        };
+        let line = template.command(item, payload, slot)?;
+        let name = line.argv.first().map_or(&[][..], Vec::as_slice);
+        if self.program.0 != name || name.is_empty() {
+            self.program = (name.to_vec(), resolve(name)?);
+        }
+        let (stdout, their_stdout) = Capture::make(Keep::All(self.memory_per_output))?;
+        let (stderr, their_stderr) = Capture::make(Keep::All(self.memory_per_output))?;
+        let mut fds = vec![(their_stdout, 1), (their_stderr, 2)];
+        if let Some(stdin) = &line.stdin {
+            fds.push((memfd::with_contents("poolctl-stdin", stdin)?, 0));
+        }
+        let launch = Launch { path: self.program.1.clone(), argv: line.argv, env: Vec::new(), fds };
+        Ok((launch, Streams { stdout: Some(stdout), stderr: Some(stderr) }))
+    }
+
+    /// A warm worker for `slot`.
+    pub(crate) fn warm(&self, slot: Slot, now: Moment) -> io::Result<(Launch, Link, Streams)> {
+        match &self.target {
+            Target::Command(_) => unreachable!("commands are started per item"),
+            Target::Lines { argv, ahead, reply_timeout, eot } => {
+                let rules = Rules {
+                    ahead: *ahead,
+                    reply_timeout: *reply_timeout,
+                    eot: eot.clone(),
+                    hint: buffering_hint(&self.program.0),
+                };
+                let (their_stdin, outbox, reply, their_stdout) = text_channel()?;
+                let (stderr, their_stderr) = Capture::make(Keep::Tail)?;
+                let fds = vec![(their_stdin, 0), (their_stdout, 1), (their_stderr, 2)];
+                let launch = self.launch(argv.clone(), Vec::new(), fds);
+                let link = Link::Lines(LinesLink::new(outbox, reply, rules, now));
+                Ok((launch, link, Streams { stdout: None, stderr: Some(stderr) }))
+            }
+            Target::Worker { argv, framing: Framing::Frames, function, .. } => {
+                self.framed(argv.clone(), function.clone(), worker_env(slot, "frame", (3, 4)), now)
+            }
+            Target::Worker { argv, framing, function, stdio } => {
+                let form = Form { framing: *framing, stdio: *stdio, function: function.clone() };
+                self.text(argv.clone(), form, slot, now)
+            }
+            Target::Python { interpreter, module, function, starmap } => {
+                let script = format!("/proc/self/fd/{SCRIPT_FD}").into_bytes();
+                let argv = vec![interpreter.clone(), script, module.clone(), function.clone().into_bytes()];
+                let mut env = worker_env(slot, "frame", (3, 4));
+                if *starmap {
+                    env.push(("POOLCTL_STARMAP", "1".to_owned()));
+                }
+                let (mut launch, link, streams) = self.framed(argv, None, env, now)?;
+                let script = self.script.as_ref().expect("a Python launcher has the script");
+                launch.fds.push((script.try_clone()?, SCRIPT_FD));
+                Ok((launch, link, streams))
+            }
+        }
+    }
+
+    fn text(
+        &self,
+        argv: Vec<Vec<u8>>,
+        form: Form,
+        slot: Slot,
+        now: Moment,
+    ) -> io::Result<(Launch, Link, Streams)> {
+        let (their_in, outbox, reply, their_out) = text_channel()?;
+        let (stderr, their_stderr) = Capture::make(Keep::Tail)?;
+        let name = if form.framing == Framing::Tsv { "tsv" } else { "jsonl" };
+        let (env, stdout, fds) = if form.stdio {
+            let fds = vec![(their_in, 0), (their_out, 1), (their_stderr, 2)];
+            (worker_env(slot, name, (0, 1)), None, fds)
+        } else {
+            let (stdout, their_stdout) = Capture::make(Keep::Tail)?;
+            let fds = vec![(their_stdout, 1), (their_stderr, 2), (their_in, 3), (their_out, 4)];
+            (worker_env(slot, name, (3, 4)), Some(stdout), fds)
+        };
+        let link = Link::Text(TextLink::new(outbox, reply, form, now));
+        Ok((self.launch(argv, env, fds), link, Streams { stdout, stderr: Some(stderr) }))
+    }
+
+    fn framed(
+        &self,
+        argv: Vec<Vec<u8>>,
+        function: Option<String>,
+        mut env: Vec<(&'static str, String)>,
+        now: Moment,
+    ) -> io::Result<(Launch, Link, Streams)> {
+        if self.timing {
+            env.push(("POOLCTL_TIMING", "1".to_owned()));
+        }
+        let (ours, theirs) = pipe::stream_pair()?;
+        let (link, claim) = FrameLink::new(ours, function, now)?;
+        let (stdout, their_stdout) = Capture::make(Keep::Tail)?;
+        let (stderr, their_stderr) = Capture::make(Keep::Tail)?;
+        let reply = theirs.try_clone()?;
+        let fds = vec![(their_stdout, 1), (their_stderr, 2), (theirs, 3), (reply, 4), (claim, 5)];
+        let streams = Streams { stdout: Some(stdout), stderr: Some(stderr) };
+        Ok((self.launch(argv, env, fds), Link::Frames(link), streams))
+    }
+
+    fn launch(
+        &self,
+        argv: Vec<Vec<u8>>,
+        env: Vec<(&'static str, String)>,
+        fds: Vec<(OwnedFd, i32)>,
+    ) -> Launch {
+        Launch { path: self.program.1.clone(), argv, env, fds }
+    }
+}
+
+/// The two pipes of a worker that speaks lines: its reading end, our outbox, our reading end, its writing end.
+fn text_channel() -> io::Result<(OwnedFd, Outbox, OwnedFd, OwnedFd)> {
+    let (their_in, our_out) = pipe::pair()?;
+    let (our_in, their_out) = pipe::pair()?;
+    Ok((their_in, Outbox::over_pipe(our_out)?, reading_end(our_in)?, their_out))
+}
+
+fn worker_env(slot: Slot, framing: &str, (input, output): (i32, i32)) -> Vec<(&'static str, String)> {
+    vec![
+        ("POOLCTL_PROTOCOL", "1".to_owned()),
+        ("POOLCTL_FRAMING", framing.to_owned()),
+        ("POOLCTL_IN_FD", input.to_string()),
+        ("POOLCTL_OUT_FD", output.to_string()),
+        ("POOLCTL_SLOT", slot.to_string()),
+    ]
+}

@@ -1,0 +1,304 @@
+//! How a warm worker is talked to. One file per way of talking; the loop knows only [`Link`].
+//!
+//! A link never blocks, and believes nothing: what breaks its rules is a [`Breach`], which ends that worker.
+
+mod frames;
+mod lines;
+mod ring;
+mod text;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use poolctl_engine::Event;
+use poolctl_protocol::{Bye, Hello, RemoteError};
+use poolctl_types::{Item, ItemRange, Moment, WorkerId};
+
+use crate::capture::{Capture, Stage};
+use crate::channel::{Filled, Outbox};
+use crate::desk::Desk;
+use crate::output::Output;
+use crate::report::{Attempt, BadReply, Sink, TaskError};
+use crate::spill::Spill;
+
+pub(crate) use frames::FrameLink;
+pub(crate) use lines::{LinesLink, Rules, buffering_hint, reading_end};
+pub(crate) use text::{Form, TextLink};
+
+/// A worker that closed its link may take this long to die of it before it counts as broken.
+const CLOSED_GRACE: Duration = Duration::from_secs(1);
+
+/// The way of talking to one warm worker.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// One line in, one line out.
+    Lines(LinesLink),
+    /// The worker protocol, a line a message.
+    Text(TextLink),
+    /// The worker protocol in frames.
+    Frames(FrameLink),
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) worker: WorkerId,
+    pub(crate) pid: Option<u32>,
+}
+
+/// The worker broke its rules, or its link failed.
+#[derive(Debug)]
+pub(crate) struct Breach {
+    /// The item it did so with; none: the one it had started.
+    pub(crate) item: Option<Item>,
+    /// What it did.
+    pub(crate) error: TaskError,
+}
+
+impl<E: Into<BadReply>> From<E> for Breach {
+    fn from(error: E) -> Self {
+        Self { item: None, error: TaskError::BadReply(error.into()) }
+    }
+}
+
+impl From<io::Error> for BadReply {
+    fn from(error: io::Error) -> Self {
+        BadReply::Link(error)
+    }
+}
+
+/// A worker's own two streams.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    pub(crate) stdout: Option<Capture>,
+    pub(crate) stderr: Option<Capture>,
+}
+
+impl Streams {
+    /// Reads what is there of both and takes what was kept.
+    pub(crate) fn take(&mut self, scratch: &mut Vec<u8>, spill: &Arc<Spill>) -> (Output, Output) {
+        (take(&mut self.stdout, scratch, spill), take(&mut self.stderr, scratch, spill))
+    }
+}
+
+fn take(stream: &mut Option<Capture>, scratch: &mut Vec<u8>, spill: &Arc<Spill>) -> Output {
+    let Some(capture) = stream else { return Output::default() };
+    let stage = capture.read(scratch, spill);
+    let (output, failure) = capture.take_output();
+    if let Some(error) = failure {
+        tracing::warn!(%error, "cannot read a worker's output");
+    }
+    if stage == Stage::Closed {
+        *stream = None;
+    }
+    output
+}
+
+impl Link {
+    /// Sends items; their answers come later, the oldest first unless the worker said otherwise.
+    pub(crate) fn dispatch(&mut self, items: ItemRange, attempt: u32, desk: &Desk) {
+        match self {
+            Link::Lines(link) => link.dispatch(items, desk),
+            Link::Text(link) => link.dispatch(items, attempt, desk),
+            Link::Frames(link) => link.dispatch(items, desk),
+        }
+    }
+
+    /// Reads what has come and tells the desk.
+    pub(crate) fn receive(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<Filled, Breach> {
+        match self {
+            Link::Lines(link) => link.receive(peer, streams, desk, sink),
+            Link::Text(link) => link.receive(peer, streams, desk, sink),
+            Link::Frames(link) => link.receive(peer, streams, desk, sink),
+        }
+    }
+
+    /// Sends what waited for room.
+    pub(crate) fn flush(&mut self, now: Moment) {
+        let (outbox, closed) = match self {
+            Link::Lines(link) => (link.outbox.as_mut(), &mut link.closed),
+            Link::Text(link) => (link.outbox.as_mut(), &mut link.closed),
+            Link::Frames(link) => (Some(&mut link.outbox), &mut link.closed),
+        };
+        if let Some(outbox) = outbox
+            && outbox.flush().is_err()
+        {
+            closed.get_or_insert(now);
+        }
+        self.close_if_finished();
+    }
+
+    /// Says that nothing follows.
+    pub(crate) fn close_input(&mut self) {
+        match self {
+            Link::Lines(link) => finish(&mut link.outbox),
+            Link::Text(link) => finish(&mut link.outbox),
+            Link::Frames(link) => link.outbox.finish(),
+        }
+        self.close_if_finished();
+    }
+
+    fn close_if_finished(&mut self) {
+        match self {
+            Link::Lines(link) => close_if_finished(&mut link.outbox),
+            Link::Text(link) => close_if_finished(&mut link.outbox),
+            Link::Frames(link) => link.shut_down_if_finished(),
+        }
+    }
+
+    /// Says that an item is not wanted any more.
+    pub(crate) fn cancel(&mut self, item: Item, now: Moment) {
+        match self {
+            Link::Lines(_) => {}
+            Link::Text(link) => link.cancel(item),
+            Link::Frames(link) => link.cancel(item),
+        }
+        self.flush(now);
+    }
+
+    /// Where answers come from; none: it is closed.
+    pub(crate) fn reply_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Link::Lines(link) => link.reply.as_ref().map(AsFd::as_fd),
+            Link::Text(link) => link.reply.as_ref().map(AsFd::as_fd),
+            Link::Frames(link) => link.is_open().then(|| link.outbox.as_fd()),
+        }
+    }
+
+    /// [`Link::outbox`], if something in it waits for room.
+    pub(crate) fn waiting(&self) -> Option<(&Outbox, bool)> {
+        self.outbox().filter(|(outbox, _)| outbox.wants_write())
+    }
+
+    /// The way to the worker, while it is open, and whether answers come over the same descriptor.
+    pub(crate) fn outbox(&self) -> Option<(&Outbox, bool)> {
+        match self {
+            Link::Lines(link) => link.outbox.as_ref().map(|outbox| (outbox, false)),
+            Link::Text(link) => link.outbox.as_ref().map(|outbox| (outbox, false)),
+            Link::Frames(link) => Some((&link.outbox, true)),
+        }
+    }
+
+    /// The one descriptor of a link that uses one for both ways; it stays when the worker has closed its end.
+    pub(crate) fn shared_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.outbox().and_then(|(outbox, shared)| shared.then(|| outbox.as_fd()))
+    }
+
+    /// Whether the other end of [`Link::shared_fd`] is open as far as known.
+    pub(crate) fn is_shared_open(&self) -> bool {
+        matches!(self, Link::Frames(link) if link.is_open())
+    }
+
+    /// Whether the worker has said hello, or needs none.
+    pub(crate) fn is_greeted(&self) -> bool {
+        match self {
+            Link::Lines(_) => true,
+            Link::Text(link) => link.is_greeted(),
+            Link::Frames(link) => link.is_greeted(),
+        }
+    }
+
+    /// When it wants to be looked after though nothing came.
+    pub(crate) fn look_at(&self) -> Option<Moment> {
+        let (own, closed) = match self {
+            Link::Lines(link) => (link.reply_deadline(), link.closed),
+            Link::Text(link) => (None, link.closed),
+            Link::Frames(link) => (link.look_at(), link.closed),
+        };
+        let closed = closed.map(|since| since + CLOSED_GRACE);
+        own.into_iter().chain(closed).min()
+    }
+
+    /// Looks after it, when that time has come.
+    pub(crate) fn look(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
+        let closed = match self {
+            Link::Lines(link) => link.closed,
+            Link::Text(link) => link.closed,
+            Link::Frames(link) => link.closed,
+        };
+        if closed.is_some_and(|since| since + CLOSED_GRACE <= desk.now) {
+            return Err(BadReply::Closed.into());
+        }
+        match self {
+            Link::Lines(link) => link.check_reply_deadline(desk.now),
+            Link::Text(_) => Ok(()),
+            Link::Frames(link) => link.drain(peer, desk, sink),
+        }
+    }
+
+    /// The oldest item not answered yet.
+    pub(crate) fn oldest_held(&self) -> Option<Item> {
+        match self {
+            Link::Lines(link) => link.held.oldest(),
+            Link::Text(link) => link.held.oldest(),
+            Link::Frames(link) => link.held.oldest(),
+        }
+    }
+
+    /// Whether what the worker prints belongs to the one item it holds.
+    pub(crate) fn prints_belong_to_item(&self) -> bool {
+        match self {
+            Link::Lines(link) => link.is_fenced(),
+            Link::Text(link) => link.is_single(),
+            Link::Frames(_) => false,
+        }
+    }
+}
+
+fn finish(outbox: &mut Option<Outbox>) {
+    if let Some(outbox) = outbox {
+        outbox.finish();
+    }
+}
+
+fn close_if_finished(outbox: &mut Option<Outbox>) {
+    if outbox.as_ref().is_some_and(Outbox::is_finished) {
+        *outbox = None;
+    }
+}
+
+/// Carries out a worker's farewell.
+fn say_bye(bye: &Bye, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
+    if bye.cannot_start() {
+        let error = bye.error.clone().unwrap_or_else(|| RemoteError {
+            type_name: String::new(),
+            msg: bye.reason.clone(),
+            trace: None,
+            retry: None,
+        });
+        let error = TaskError::Refused { code: bye.code.unwrap_or(126), error };
+        return Err(Breach { item: None, error });
+    }
+    desk.tell_plain(Event::Retire(peer.worker), sink);
+    Ok(())
+}
+
+/// Holds a hello against the function that is asked for.
+fn check_function(hello: &Hello, wanted: Option<&str>) -> Result<(), Breach> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    if hello.functions.is_empty() || hello.functions.iter().any(|offered| offered == wanted) {
+        return Ok(());
+    }
+    let msg = format!("the worker has no function `{wanted}`; it offers {}", hello.functions.join(", "));
+    let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None };
+    Err(Breach { item: None, error: TaskError::Refused { code: 127, error } })
+}
+
+/// An attempt that ran from `since` until now.
+pub(crate) fn attempt(peer: Peer, since: Moment, now: Moment) -> Attempt {
+    Attempt {
+        worker: Some(peer.worker),
+        pid: peer.pid,
+        started: Some(since),
+        wall: Some(now - since),
+        ..Attempt::default()
+    }
+}

@@ -1,0 +1,464 @@
+//! The worker protocol in frames over a socket, with batches and the claim for who announces them.
+//!
+//! # If the worker dies
+//! What it published in the ring before it died is drained and counts; half a frame on the socket is dropped; the one
+//! item claimed and not answered was started, the others were not.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use poolctl_engine::{Accounting, Answer, Capacity, Claim, Event};
+use poolctl_protocol::{
+    Bye, Caps, Frame, Hello, Kind, LogMeta, MAX_BODY_BYTES, ProgressMeta, RemoteError, ReplyMeta, Stream,
+    check_value, write_batch_head,
+};
+use poolctl_types::{Item, ItemRange, Moment};
+
+use super::ring::RingReader;
+use super::text::capacity_of;
+use super::{Breach, Peer, Streams};
+use crate::capture::{push_tail, tail_output};
+use crate::channel::{Filled, Inbox, Outbox};
+use crate::config::Detail;
+use crate::desk::{Delivery, Desk};
+use crate::held::Held;
+use crate::output::Output;
+use crate::report::{Attempt, BadReply, Notice, Sink, TaskError};
+
+/// How long a worker may say nothing before its ring is looked at, in case a slow item follows quick ones.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
+
+/// How many payload bytes one batch frame takes at most; a single larger item goes alone.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// How many times one wake-up reads, so that one worker cannot starve the others.
+const READS_PER_WAKE: usize = 16;
+
+/// The link to a worker that speaks frames.
+#[derive(Debug)]
+pub(crate) struct FrameLink {
+    pub(super) outbox: Outbox,
+    pub(super) held: Held,
+    pub(super) closed: Option<Moment>,
+    inbox: Inbox,
+    ring: RingReader,
+    caps: Option<Caps>,
+    function: Option<String>,
+    /// When the ring was last looked at.
+    heard: Moment,
+    /// When the last answer came, or the first item was sent: nothing running now began before.
+    answered: Moment,
+    prints: BTreeMap<Item, Prints>,
+    /// Results of neighbours that are told together.
+    run: Run,
+}
+
+#[derive(Debug, Default)]
+struct Prints {
+    stdout: (Vec<u8>, u64),
+    stderr: (Vec<u8>, u64),
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    /// The first item; says nothing while `count` is 0.
+    first: u64,
+    count: u32,
+    results: Vec<u8>,
+}
+
+impl FrameLink {
+    /// A link over `socket`, and the claim to hand to the worker.
+    pub(crate) fn new(
+        socket: OwnedFd,
+        function: Option<String>,
+        now: Moment,
+    ) -> io::Result<(Self, OwnedFd)> {
+        let ring = RingReader::new()?;
+        let claim = ring.worker_end()?;
+        let link = Self {
+            outbox: Outbox::over_socket(socket)?,
+            held: Held::default(),
+            closed: None,
+            inbox: Inbox::new(),
+            ring,
+            caps: None,
+            function,
+            heard: now,
+            answered: now,
+            prints: BTreeMap::new(),
+            run: Run::default(),
+        };
+        Ok((link, claim))
+    }
+
+    pub(super) fn is_greeted(&self) -> bool {
+        self.caps.is_some()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.closed.is_none()
+    }
+
+    pub(super) fn shut_down_if_finished(&mut self) {
+        if self.outbox.is_finished() {
+            self.outbox.shut_down();
+        }
+    }
+
+    pub(super) fn dispatch(&mut self, items: ItemRange, desk: &Desk) {
+        if self.held.count() == 0 {
+            (self.heard, self.answered) = (desk.now, desk.now);
+        }
+        self.held.push(items);
+        if self.caps.is_some_and(|caps| caps.batch) {
+            self.write_batches(items, desk);
+        } else {
+            for item in items.iter() {
+                let meta = self.task_meta();
+                Frame::write(self.outbox.bytes(), Kind::Task, 0, item.0, &meta, desk.store.item(item));
+            }
+        }
+        if self.outbox.flush().is_err() {
+            self.closed.get_or_insert(desk.now);
+        }
+    }
+
+    fn task_meta(&self) -> Vec<u8> {
+        match &self.function {
+            Some(function) => {
+                serde_json::to_vec(&serde_json::json!({ "fn": function, "enc": "json" })).unwrap_or_default()
+            }
+            None => b"{\"enc\":\"json\"}".to_vec(),
+        }
+    }
+
+    /// Sends items as batches of at most [`BATCH_BYTES`], unless one item alone is larger.
+    fn write_batches(&mut self, items: ItemRange, desk: &Desk) {
+        let total: usize = desk.store.slices(items).map(<[u8]>::len).sum();
+        if total <= BATCH_BYTES || items.count == 1 {
+            write_batch_head(self.outbox.bytes(), items.first.0, items.count, total);
+            for slice in desk.store.slices(items) {
+                self.outbox.bytes().extend_from_slice(slice);
+            }
+            return;
+        }
+        let half = items.count / 2;
+        self.write_batches(ItemRange::new(items.first, half), desk);
+        self.write_batches(ItemRange::new(items.first.plus(u64::from(half)), items.count - half), desk);
+    }
+
+    pub(super) fn cancel(&mut self, item: Item) {
+        Frame::write(self.outbox.bytes(), Kind::Cancel, 0, item.0, b"", b"");
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        peer: Peer,
+        _streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<Filled, Breach> {
+        for _ in 0..READS_PER_WAKE {
+            if self.closed.is_some() {
+                return Ok(Filled::Closed);
+            }
+            let filled = self.inbox.fill(self.outbox.as_fd())?;
+            self.take_frames(peer, desk, sink)?;
+            match filled {
+                Filled::More => {}
+                Filled::Drained => return Ok(filled),
+                Filled::Closed => {
+                    self.closed.get_or_insert(desk.now);
+                    return Ok(filled);
+                }
+            }
+        }
+        Ok(Filled::More)
+    }
+
+    fn take_frames(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
+        // The inbox is put aside so that its frames can be read while the link changes.
+        let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new());
+        let mut told = Ok(());
+        while told.is_ok() {
+            match Frame::parse(inbox.content(), MAX_BODY_BYTES) {
+                Ok(Some(frame)) => {
+                    told = self.take_frame(&frame, peer, desk, sink);
+                    let length = frame.frame_len();
+                    inbox.consume(length);
+                }
+                Ok(None) => break,
+                Err(error) => told = Err(error.into()),
+            }
+        }
+        self.inbox = inbox;
+        self.tell_run(peer, desk, sink);
+        told
+    }
+
+    fn take_frame(
+        &mut self,
+        frame: &Frame<'_>,
+        peer: Peer,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        match (frame.header.kind, self.caps) {
+            (Kind::Hello, None) => self.greet(frame, peer, desk, sink),
+            (Kind::Bye, _) => {
+                self.drain(peer, desk, sink)?;
+                super::say_bye(&Bye::parse(frame.payload).map_err(BadReply::from)?, peer, desk, sink)
+            }
+            (_, None) => Err(BadReply::NoHello.into()),
+            (Kind::Published, _) => self.drain(peer, desk, sink),
+            (Kind::Ok | Kind::Err | Kind::Progress | Kind::Log, Some(caps)) => {
+                if caps.claim {
+                    // What is in the ring was published before this frame was sent.
+                    self.drain(peer, desk, sink)?;
+                }
+                self.take_news(frame, peer, desk, sink)
+            }
+            (kind, _) => Err(BadReply::Unexpected { kind }.into()),
+        }
+    }
+
+    /// Drains the ring and tells what was in it.
+    pub(super) fn drain(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
+        if !self.caps.is_some_and(|caps| caps.claim) {
+            return Ok(());
+        }
+        self.heard = desk.now;
+        let bytes = self.ring.drain()?;
+        let mut rest = &bytes[..];
+        let mut told = Ok(());
+        while told.is_ok() && !rest.is_empty() {
+            match Frame::parse(rest, MAX_BODY_BYTES) {
+                Ok(Some(frame)) => {
+                    told = self.take_news(&frame, peer, desk, sink);
+                    rest = &rest[frame.frame_len()..];
+                }
+                Ok(None) => told = Err(BadReply::TornRing.into()),
+                Err(error) => told = Err(error.into()),
+            }
+        }
+        self.tell_run(peer, desk, sink);
+        self.ring.recycle(bytes);
+        if let Some(consumed) = self.ring.release() {
+            Frame::write(self.outbox.bytes(), Kind::Release, 0, consumed, b"", b"");
+            if self.outbox.flush().is_err() {
+                self.closed.get_or_insert(desk.now);
+            }
+        }
+        told
+    }
+
+    fn take_news(
+        &mut self,
+        frame: &Frame<'_>,
+        peer: Peer,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        let item = Item(frame.header.id);
+        match frame.header.kind {
+            Kind::Ok => {
+                check_value(frame.payload).map_err(BadReply::from)?;
+                self.take_held(item)?;
+                let is_plain = desk.detail == Detail::Bulk && self.prints.is_empty() && !self.is_mux();
+                if is_plain {
+                    self.add_to_run(item, frame.payload, peer, desk, sink);
+                    return Ok(());
+                }
+                let mut known = self.known(item, frame, peer, desk)?;
+                known.out = frame.payload.to_vec().into();
+                self.answer(item, Answer::Ok, known, peer, desk, sink);
+            }
+            Kind::Err => {
+                let error = RemoteError::parse(frame.payload).map_err(BadReply::from)?;
+                self.take_held(item)?;
+                let answer = if error.retry == Some(false) { Answer::FailedForGood } else { Answer::Failed };
+                let mut known = self.known(item, frame, peer, desk)?;
+                known.error = Some(TaskError::Remote(error));
+                self.answer(item, answer, known, peer, desk, sink);
+            }
+            Kind::Log => self.take_log(item, frame, peer, sink)?,
+            Kind::Progress => {
+                let meta = ProgressMeta::parse(frame.meta).map_err(BadReply::from)?;
+                sink.notice(Notice::Progress { item, fraction: meta.progress, note: meta.note });
+            }
+            kind => return Err(BadReply::Unexpected { kind }.into()),
+        }
+        Ok(())
+    }
+
+    fn take_log(
+        &mut self,
+        item: Item,
+        frame: &Frame<'_>,
+        peer: Peer,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        let meta = LogMeta::parse(frame.meta).map_err(BadReply::from)?;
+        match meta.stream {
+            Some(stream) => self.print(item, stream, frame.payload, peer, sink),
+            None => {
+                let text = String::from_utf8_lossy(frame.payload).into_owned();
+                let item = self.held.contains(item).then_some(item);
+                sink.notice(Notice::Log { worker: peer.worker, item, level: meta.level, text });
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what an item printed until it is answered; what belongs to no held item is the worker's.
+    fn print(&mut self, item: Item, stream: Stream, bytes: &[u8], peer: Peer, sink: &mut dyn Sink) {
+        if !self.held.contains(item) {
+            sink.notice(Notice::WorkerOutput { worker: peer.worker, stream, bytes: bytes.to_vec() });
+            return;
+        }
+        let prints = self.prints.entry(item).or_default();
+        let (kept, dropped) = match stream {
+            Stream::Stdout => &mut prints.stdout,
+            Stream::Stderr => &mut prints.stderr,
+        };
+        push_tail(kept, bytes, dropped);
+    }
+
+    /// Gives bytes that came over descriptor 1 or 2 to the item claimed just now.
+    pub(crate) fn print_raw(&mut self, stream: Stream, bytes: &[u8], peer: Peer, sink: &mut dyn Sink) {
+        let claimed = self.ring.claim().ok().and_then(|claim| claim.claimed).map(Item);
+        let item = claimed.or_else(|| self.held.oldest()).unwrap_or(Item(u64::MAX));
+        self.print(item, stream, bytes, peer, sink);
+    }
+
+    /// What an item printed, its last words included.
+    pub(crate) fn take_prints(&mut self, item: Item) -> (Output, Output) {
+        let Some(mut prints) = self.prints.remove(&item) else { return Default::default() };
+        (
+            tail_output(&mut prints.stdout.0, &mut prints.stdout.1),
+            tail_output(&mut prints.stderr.0, &mut prints.stderr.1),
+        )
+    }
+
+    fn known(&mut self, item: Item, frame: &Frame<'_>, peer: Peer, desk: &Desk) -> Result<Attempt, BadReply> {
+        let wall = ReplyMeta::parse(frame.meta)?.ns.map(Duration::from_nanos);
+        let (stdout, stderr) = self.take_prints(item);
+        let started = wall.map(|wall| {
+            Moment(desk.now.0.saturating_sub(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)))
+        });
+        let (worker, pid) = (Some(peer.worker), peer.pid);
+        Ok(Attempt { worker, pid, stdout, stderr, wall, started, ..Attempt::default() })
+    }
+
+    fn answer(
+        &mut self,
+        item: Item,
+        answer: Answer,
+        known: Attempt,
+        peer: Peer,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) {
+        self.tell_run(peer, desk, sink);
+        self.answered = desk.now;
+        let mut known = Some(known);
+        let event = Event::Answered { worker: peer.worker, item, answer };
+        desk.tell(event, Delivery::Each(&mut |_| known.take().unwrap_or_default()), sink);
+    }
+
+    fn is_mux(&self) -> bool {
+        self.caps.is_some_and(|caps| caps.mux.is_some() && !caps.claim)
+    }
+
+    fn take_held(&mut self, item: Item) -> Result<(), BadReply> {
+        if self.held.oldest() == Some(item) {
+            self.held.pop(1);
+            return Ok(());
+        }
+        if self.is_mux() && self.held.take(item) {
+            return Ok(());
+        }
+        Err(BadReply::NotHeld { item: item.0 })
+    }
+
+    fn add_to_run(
+        &mut self,
+        item: Item,
+        result: &[u8],
+        peer: Peer,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) {
+        if self.run.count > 0 && self.run.first + u64::from(self.run.count) != item.0 {
+            self.tell_run(peer, desk, sink);
+        }
+        if self.run.count == 0 {
+            self.run.first = item.0;
+        }
+        self.run.count += 1;
+        self.run.results.extend_from_slice(result);
+        self.run.results.push(b'\n');
+    }
+
+    fn tell_run(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) {
+        if self.run.count == 0 {
+            return;
+        }
+        let items = ItemRange::new(Item(self.run.first), self.run.count);
+        self.run.count = 0;
+        let event = Event::Finished { worker: peer.worker, count: items.count };
+        desk.tell(
+            event,
+            Delivery::Lines { worker: peer.worker, items, results: &self.run.results },
+            sink,
+        );
+        self.run.results.clear();
+        self.answered = desk.now;
+    }
+
+    fn greet(
+        &mut self,
+        frame: &Frame<'_>,
+        peer: Peer,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        let hello = Hello::parse(frame.payload).map_err(BadReply::from)?;
+        let mut capacity = capacity_of(&hello)?;
+        super::check_function(&hello, self.function.as_deref())?;
+        if hello.caps.claim {
+            let Capacity { cancel, .. } = capacity;
+            capacity = Capacity { ahead: None, accounting: Accounting::Claim, cancel };
+        }
+        self.caps = Some(hello.caps);
+        self.heard = desk.now;
+        desk.tell_plain(Event::Ready(peer.worker, capacity), sink);
+        Ok(())
+    }
+
+    /// The item the worker has begun and not answered, by its claim; everything published was told before.
+    pub(crate) fn claimed(&self, now: Moment) -> Option<Claim> {
+        let claim = self.ring.claim().ok()?;
+        let item = Item(claim.claimed?);
+        self.held
+            .contains(item)
+            .then(|| Claim { item, since: Moment(claim.started_ns).clamp(self.answered.min(now), now) })
+    }
+
+    /// Of a dead worker: tells what it published last, and says which item it had begun.
+    pub(crate) fn last_claim(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Option<Item> {
+        if let Err(breach) = self.drain(peer, desk, sink) {
+            tracing::warn!(worker = %peer.worker, error = %breach.error, "a dead worker's ring is damaged");
+        }
+        let claims = self.caps.is_some_and(|caps| caps.claim);
+        if claims { self.claimed(desk.now).map(|claim| claim.item) } else { None }
+    }
+
+    pub(super) fn look_at(&self) -> Option<Moment> {
+        let claims = self.caps.is_some_and(|caps| caps.claim);
+        (claims && self.held.count() > 0).then(|| self.heard + LOOK_AFTER)
+    }
+}

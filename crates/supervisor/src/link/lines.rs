@@ -1,0 +1,234 @@
+//! A line filter: one line in, one line out, no hello, with fences against answers that slip.
+//!
+//! With one line outstanding the answer must be one line and nothing behind it; more is an error of that item and the
+//! filter is replaced. With more outstanding (`ahead`) only the count can be checked.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use poolctl_engine::{Accounting, Answer, Capacity, Event};
+use poolctl_protocol::{Excerpt, MAX_BODY_BYTES};
+use poolctl_types::{Item, ItemRange, Moment};
+
+use super::{Breach, Peer, Streams, attempt};
+use crate::channel::{Filled, Inbox, Outbox};
+use crate::desk::{Delivery, Desk, line_start};
+use crate::held::Held;
+use crate::report::{BadReply, Sink, TaskError};
+
+/// How many times one wake-up reads, so that one filter cannot starve the others.
+const READS_PER_WAKE: usize = 16;
+
+/// The link to a line filter.
+#[derive(Debug)]
+pub(crate) struct LinesLink {
+    pub(super) outbox: Option<Outbox>,
+    pub(super) reply: Option<OwnedFd>,
+    pub(super) held: Held,
+    pub(super) closed: Option<Moment>,
+    inbox: Inbox,
+    /// Lines that belong to an answer whose end has not come.
+    scanned: usize,
+    since: Moment,
+    rules: Rules,
+}
+
+/// What a filter must keep to.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) ahead: u32,
+    pub(crate) reply_timeout: Duration,
+    pub(crate) eot: Option<Vec<u8>>,
+    /// What to do against buffering, for this program.
+    pub(crate) hint: &'static str,
+}
+
+impl LinesLink {
+    pub(crate) fn new(outbox: Outbox, reply: OwnedFd, rules: Rules, now: Moment) -> Self {
+        Self {
+            outbox: Some(outbox),
+            reply: Some(reply),
+            held: Held::default(),
+            closed: None,
+            inbox: Inbox::new(),
+            scanned: 0,
+            since: now,
+            rules,
+        }
+    }
+
+    /// Whether one item is outstanding at a time.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.rules.ahead <= 1
+    }
+
+    /// What the filter can take.
+    pub(crate) fn capacity(&self) -> Capacity {
+        let accounting = if self.is_fenced() { Accounting::InOrder } else { Accounting::Unknown };
+        Capacity { ahead: NonZeroU32::new(self.rules.ahead.max(1)), accounting, cancel: false }
+    }
+
+    pub(super) fn dispatch(&mut self, items: ItemRange, desk: &Desk) {
+        if self.held.count() == 0 {
+            self.since = desk.now;
+        }
+        self.held.push(items);
+        let Some(outbox) = &mut self.outbox else { return };
+        for slice in desk.store.slices(items) {
+            if outbox.send(slice).is_err() {
+                self.closed.get_or_insert(desk.now);
+                return;
+            }
+        }
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<Filled, Breach> {
+        for _ in 0..READS_PER_WAKE {
+            let Some(reply) = &self.reply else { return Ok(Filled::Closed) };
+            let filled = self.inbox.fill(reply.as_fd())?;
+            if self.is_fenced() || self.rules.eot.is_some() {
+                self.take_fenced(peer, streams, desk, sink)?;
+            } else {
+                self.take_many(peer, desk, sink)?;
+            }
+            match filled {
+                Filled::More => {}
+                Filled::Drained => return Ok(filled),
+                Filled::Closed => {
+                    self.reply = None;
+                    self.closed.get_or_insert(desk.now);
+                    return Ok(filled);
+                }
+            }
+        }
+        Ok(Filled::More)
+    }
+
+    /// As many answers as there are whole lines.
+    fn take_many(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
+        let Some(last) = memchr::memrchr(b'\n', self.inbox.content()) else { return self.check_length() };
+        let mut whole = last + 1;
+        let mut lines = memchr::memchr_iter(b'\n', &self.inbox.content()[..whole]).count() as u64;
+        self.since = desk.now;
+        while lines > 0 {
+            let Some(items) = self.held.front(lines) else { return Err(self.extra(None, 0)) };
+            let count = u64::from(items.count);
+            let end = if count == lines { whole } else { line_start(self.inbox.content(), count) };
+            self.held.pop(items.count);
+            let results = &self.inbox.content()[..end];
+            let event = Event::Finished { worker: peer.worker, count: items.count };
+            desk.tell(event, Delivery::Lines { worker: peer.worker, items, results }, sink);
+            self.inbox.consume(end);
+            whole -= end;
+            lines -= count;
+        }
+        Ok(())
+    }
+
+    /// One answer, if it is whole, and nothing behind it.
+    fn take_fenced(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        if self.inbox.content().is_empty() {
+            return Ok(());
+        }
+        let Some(item) = self.held.oldest() else { return Err(self.extra(None, 0)) };
+        let Some((answer, end)) = self.answer() else { return self.check_length() };
+        if end < self.inbox.content().len() && self.is_fenced() {
+            return Err(self.extra(Some(item), end));
+        }
+        let out = self.inbox.content()[..answer].to_vec();
+        self.inbox.consume(end);
+        self.scanned = 0;
+        self.held.pop(1);
+        let (stdout, stderr) =
+            if self.is_fenced() { streams.take(&mut desk.scratch, &desk.spill) } else { Default::default() };
+        let mut known = attempt(peer, self.since, desk.now);
+        (known.out, known.stdout, known.stderr) = (out.into(), stdout, stderr);
+        self.since = desk.now;
+        let mut known = Some(known);
+        let event = Event::Answered { worker: peer.worker, item, answer: Answer::Ok };
+        desk.tell(event, Delivery::Each(&mut |_| known.take().unwrap_or_default()), sink);
+        if self.inbox.content().is_empty() { Ok(()) } else { self.take_fenced(peer, streams, desk, sink) }
+    }
+
+    /// Where the answer at the front ends, without and with what marks its end.
+    fn answer(&mut self) -> Option<(usize, usize)> {
+        let content = self.inbox.content();
+        let Some(eot) = &self.rules.eot else {
+            let lf = memchr::memchr(b'\n', &content[self.scanned..]);
+            let Some(at) = lf else {
+                self.scanned = content.len();
+                return None;
+            };
+            let end = self.scanned + at;
+            return Some((end, end + 1));
+        };
+        let mut start = self.scanned;
+        while let Some(length) = memchr::memchr(b'\n', &content[start..]) {
+            if &content[start..start + length] == eot.as_slice() {
+                return Some((start, start + length + 1));
+            }
+            start += length + 1;
+        }
+        self.scanned = start;
+        None
+    }
+
+    fn check_length(&self) -> Result<(), Breach> {
+        if self.inbox.content().len() > MAX_BODY_BYTES {
+            return Err(BadReply::TooLong { limit: MAX_BODY_BYTES }.into());
+        }
+        Ok(())
+    }
+
+    fn extra(&self, item: Option<Item>, from: usize) -> Breach {
+        let shown = Excerpt::of(&self.inbox.content()[from..]);
+        Breach { item, error: TaskError::ExtraOutput { shown } }
+    }
+
+    /// When the oldest line must be answered.
+    pub(super) fn reply_deadline(&self) -> Option<Moment> {
+        (self.held.count() > 0 && self.closed.is_none()).then(|| self.since + self.rules.reply_timeout)
+    }
+
+    pub(super) fn check_reply_deadline(&self, now: Moment) -> Result<(), Breach> {
+        if self.reply_deadline().is_some_and(|deadline| deadline <= now) {
+            let error = TaskError::NoReply { after: self.rules.reply_timeout, hint: self.rules.hint };
+            return Err(Breach { item: None, error });
+        }
+        Ok(())
+    }
+}
+
+/// What to do against buffering, for programs that are known for it.
+pub(crate) fn buffering_hint(program: &[u8]) -> &'static str {
+    let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or(program);
+    match name {
+        b"sed" => "try `sed -u`",
+        b"jq" => "try `jq --unbuffered`",
+        b"grep" | b"egrep" | b"fgrep" => "try `grep --line-buffered`",
+        b"mawk" | b"awk" => "try `mawk -W interactive`, or fflush() after each print in gawk",
+        b"perl" => "set `$| = 1`",
+        _ if name.starts_with(b"python") => "try `python -u`",
+        _ => "try --stdbuf, or the program's own flag for unbuffered output",
+    }
+}
+
+/// An outbox and the end of a pipe to read from, without blocking.
+pub(crate) fn reading_end(fd: OwnedFd) -> io::Result<OwnedFd> {
+    poolctl_sys::pipe::set_nonblocking(&fd)?;
+    Ok(fd)
+}

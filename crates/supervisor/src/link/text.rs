@@ -1,0 +1,280 @@
+//! The worker protocol as lines: JSON objects, or tab-separated for shells.
+
+use std::borrow::Cow;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, OwnedFd};
+
+use poolctl_engine::{Accounting, Answer, Capacity, Event};
+use poolctl_protocol::jsonl::{self, STDIO_MARK, Task};
+use poolctl_protocol::{Caps, Hello, MAX_BODY_BYTES, PROTOCOL_VERSION, Reply, Stream, tsv};
+use poolctl_types::{Item, ItemRange, Moment};
+
+use super::{Breach, Peer, Streams, attempt};
+use crate::channel::{Filled, Inbox, Outbox};
+use crate::config::Framing;
+use crate::desk::{Delivery, Desk};
+use crate::held::Held;
+use crate::report::{BadReply, Notice, Sink, TaskError};
+
+/// How many times one wake-up reads, so that one worker cannot starve the others.
+const READS_PER_WAKE: usize = 16;
+
+/// The link to a worker that speaks lines.
+#[derive(Debug)]
+pub(crate) struct TextLink {
+    pub(super) outbox: Option<Outbox>,
+    pub(super) reply: Option<OwnedFd>,
+    pub(super) held: Held,
+    pub(super) closed: Option<Moment>,
+    inbox: Inbox,
+    scanned: usize,
+    since: Moment,
+    caps: Option<Caps>,
+    form: Form,
+}
+
+/// How messages look.
+#[derive(Debug, Clone)]
+pub(crate) struct Form {
+    pub(crate) framing: Framing,
+    /// Whether answers come on stdout, marked, between other text.
+    pub(crate) stdio: bool,
+    /// Which function is asked for.
+    pub(crate) function: Option<String>,
+}
+
+impl TextLink {
+    pub(crate) fn new(outbox: Outbox, reply: OwnedFd, form: Form, now: Moment) -> Self {
+        Self {
+            outbox: Some(outbox),
+            reply: Some(reply),
+            held: Held::default(),
+            closed: None,
+            inbox: Inbox::new(),
+            scanned: 0,
+            since: now,
+            caps: None,
+            form,
+        }
+    }
+
+    /// Whether one item is outstanding at a time, so that what is printed is its.
+    pub(super) fn is_single(&self) -> bool {
+        self.caps.is_some_and(|caps| caps.mux.is_none() && caps.ahead.is_none())
+    }
+
+    pub(super) fn is_greeted(&self) -> bool {
+        self.caps.is_some()
+    }
+
+    pub(super) fn dispatch(&mut self, items: ItemRange, attempt: u32, desk: &Desk) {
+        if self.held.count() == 0 {
+            self.since = desk.now;
+        }
+        self.held.push(items);
+        let Some(outbox) = &mut self.outbox else { return };
+        for item in items.iter() {
+            let data = desk.store.item(item);
+            match self.form.framing {
+                Framing::Tsv => tsv::write_task(outbox.bytes(), item.0, data),
+                Framing::JsonLines | Framing::Frames => Task {
+                    id: item.0,
+                    data,
+                    function: self.form.function.as_deref(),
+                    deadline_ms: None,
+                    attempt: (attempt > 1).then_some(attempt),
+                }
+                .write(outbox.bytes()),
+            }
+        }
+        if outbox.flush().is_err() {
+            self.closed.get_or_insert(desk.now);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, item: Item) {
+        if let Some(outbox) = &mut self.outbox
+            && self.form.framing == Framing::JsonLines
+        {
+            jsonl::write_cancel(outbox.bytes(), item.0);
+        }
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<Filled, Breach> {
+        for _ in 0..READS_PER_WAKE {
+            let Some(reply) = &self.reply else { return Ok(Filled::Closed) };
+            let filled = self.inbox.fill(reply.as_fd())?;
+            self.take_lines(peer, streams, desk, sink)?;
+            match filled {
+                Filled::More => {}
+                Filled::Drained => return Ok(filled),
+                Filled::Closed => {
+                    self.reply = None;
+                    self.closed.get_or_insert(desk.now);
+                    return Ok(filled);
+                }
+            }
+        }
+        Ok(Filled::More)
+    }
+
+    fn take_lines(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        // The inbox is put aside so that its lines can be read while the link changes.
+        let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new());
+        let mut told = Ok(());
+        while told.is_ok()
+            && let Some(length) = memchr::memchr(b'\n', &inbox.content()[self.scanned..])
+        {
+            let end = self.scanned + length;
+            told = self.take_line(&inbox.content()[..end], peer, streams, desk, sink);
+            inbox.consume(end + 1);
+            self.scanned = 0;
+        }
+        self.scanned = inbox.content().len();
+        self.inbox = inbox;
+        if told.is_ok() && self.scanned > MAX_BODY_BYTES {
+            return Err(BadReply::TooLong { limit: MAX_BODY_BYTES }.into());
+        }
+        told
+    }
+
+    fn take_line(
+        &mut self,
+        line: &[u8],
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        let message = if self.form.stdio {
+            let Some(message) = line.strip_prefix(&[STDIO_MARK]) else {
+                let bytes = [line, b"\n"].concat();
+                sink.notice(Notice::WorkerOutput { worker: peer.worker, stream: Stream::Stdout, bytes });
+                return Ok(());
+            };
+            message
+        } else {
+            line
+        };
+        let reply = match self.form.framing {
+            Framing::Tsv => tsv::parse_reply(message),
+            Framing::JsonLines | Framing::Frames => jsonl::parse_reply(message),
+        }
+        .map_err(BadReply::Line)?;
+        self.take_reply(reply, peer, streams, desk, sink)
+    }
+
+    fn take_reply(
+        &mut self,
+        reply: Reply<'_>,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        if self.caps.is_none() && !matches!(reply, Reply::Hello(_) | Reply::Bye(_) | Reply::Log { .. }) {
+            return Err(BadReply::NoHello.into());
+        }
+        match reply {
+            Reply::Hello(hello) => self.greet(&hello, peer, desk, sink),
+            Reply::Ok { id, value } => {
+                self.settle(Item(id), Answer::Ok, Verdict::Value(value), peer, streams, desk, sink)
+            }
+            Reply::Err { id, error } => {
+                let answer = if error.retry == Some(false) { Answer::FailedForGood } else { Answer::Failed };
+                let verdict = Verdict::Error(TaskError::Remote(error));
+                self.settle(Item(id), answer, verdict, peer, streams, desk, sink)
+            }
+            Reply::Progress { id, fraction, note } => {
+                let note = note.map(|note| note.to_string());
+                sink.notice(Notice::Progress { item: Item(id), fraction, note });
+                Ok(())
+            }
+            Reply::Log { id, level, text } => {
+                let (worker, item, text) = (peer.worker, id.map(Item), text.to_string());
+                sink.notice(Notice::Log { worker, item, level, text });
+                Ok(())
+            }
+            Reply::Bye(bye) => super::say_bye(&bye, peer, desk, sink),
+        }
+    }
+
+    fn greet(
+        &mut self,
+        hello: &Hello,
+        peer: Peer,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        if self.caps.is_some() {
+            return Err(BadReply::Unexpected { kind: poolctl_protocol::Kind::Hello }.into());
+        }
+        let capacity = capacity_of(hello)?;
+        super::check_function(hello, self.form.function.as_deref())?;
+        self.caps = Some(hello.caps);
+        desk.tell_plain(Event::Ready(peer.worker, capacity), sink);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "who, what and where to, each once")]
+    fn settle(
+        &mut self,
+        item: Item,
+        answer: Answer,
+        verdict: Verdict<'_>,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        let in_order = self.caps.is_some_and(|caps| caps.mux.is_none());
+        if (in_order && self.held.oldest() != Some(item)) || !self.held.take(item) {
+            return Err(BadReply::NotHeld { item: item.0 }.into());
+        }
+        let mut known = attempt(peer, self.since, desk.now);
+        if self.is_single() {
+            (known.stdout, known.stderr) = streams.take(&mut desk.scratch, &desk.spill);
+        }
+        match verdict {
+            Verdict::Value(value) => known.out = value.into_owned().into_bytes().into(),
+            Verdict::Error(error) => known.error = Some(error),
+        }
+        self.since = desk.now;
+        let mut known = Some(known);
+        let event = Event::Answered { worker: peer.worker, item, answer };
+        desk.tell(event, Delivery::Each(&mut |_| known.take().unwrap_or_default()), sink);
+        Ok(())
+    }
+}
+
+/// What an answer says.
+enum Verdict<'a> {
+    Value(Cow<'a, str>),
+    Error(TaskError),
+}
+
+/// What the engine must know of a hello.
+pub(super) fn capacity_of(hello: &Hello) -> Result<Capacity, BadReply> {
+    if hello.version != PROTOCOL_VERSION {
+        return Err(BadReply::Version { version: hello.version });
+    }
+    let caps = hello.caps;
+    let one = NonZeroU32::MIN;
+    let (ahead, accounting) = match (caps.mux, caps.ahead) {
+        (Some(mux), _) => (NonZeroU32::new(mux).unwrap_or(one), Accounting::Mux),
+        (None, ahead) => (ahead.and_then(NonZeroU32::new).unwrap_or(one), Accounting::InOrder),
+    };
+    Ok(Capacity { ahead: Some(ahead), accounting, cancel: caps.cancel })
+}

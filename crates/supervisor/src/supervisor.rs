@@ -1,0 +1,334 @@
+//! The loop: one epoll over sockets, pipes, pidfds and the keeper, around the engine.
+//!
+//! ```text
+//! push(Block) ──► store ──dispatch──► link ═══► worker
+//!                   │                             ║
+//!   sink ◄─settle─ desk ◄──────news────── link ◄══╝
+//!                   │ ▲
+//!            effects▼ │events
+//!                  engine
+//! ```
+//!
+//! One [`Supervisor::turn`] is: carry out what the engine asked for, send what is queued for the keeper, wait, tell the
+//! engine what happened. Nothing in it blocks but that one wait.
+
+mod deaths;
+mod effects;
+mod readiness;
+mod starts;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use poolctl_engine::{Counts, Engine, Event, Gate, Stop};
+use poolctl_sys::clock;
+use poolctl_sys::poller::{Interest, Poller, Ready};
+use poolctl_sys::waker::Waker;
+use poolctl_types::{Item, Moment, WorkerId};
+
+use crate::block::Block;
+use crate::config::{PoolConfig, Target};
+use crate::desk::Desk;
+use crate::keeper::{self, Keeper, KeeperError};
+use crate::launch::{LaunchError, Launcher};
+use crate::life::Lives;
+use crate::memory_kills::MemoryKills;
+use crate::report::{GaveUp, LastStart, Sink};
+use crate::resolve::ResolveError;
+use crate::spill::Spill;
+
+/// Most bytes of items that are read ahead of those dispatched.
+const BACKLOG_BYTES: usize = 4 << 20;
+
+/// The poller's numbers for what is no worker's.
+const WAKER: u64 = u64::MAX;
+const KEEPER_SOCKET: u64 = u64::MAX - 1;
+const KEEPER_PIDFD: u64 = u64::MAX - 2;
+
+/// A pool of worker processes, and the loop that runs it.
+#[derive(Debug)]
+pub struct Supervisor {
+    desk: Desk,
+    lives: Lives,
+    launcher: Launcher,
+    keeper: KeeperState,
+    keeper_program: PathBuf,
+    setup: keeper::Setup,
+    poller: Poller,
+    waker: Waker,
+    ready: Vec<Ready>,
+    reports: Vec<keeper::Report>,
+    /// What the user said since the last turn.
+    inputs: Vec<Event>,
+    last_start: LastStart,
+    refusal: Option<GaveUp>,
+    memory_kills: MemoryKills,
+    max_rss: Option<u64>,
+}
+
+/// Whether there is a keeper.
+#[derive(Debug)]
+enum KeeperState {
+    /// There is.
+    Alive(Keeper),
+    /// It died; its workers are on their way out, and a new one comes when they are gone. Starts wait until then.
+    Lost {
+        /// The starts that wait.
+        waiting: Vec<poolctl_engine::Effect>,
+    },
+    /// None can be had, or the pool is shut down.
+    Gone,
+}
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It does.
+    Going,
+    /// Every item is settled and no worker lives.
+    Finished,
+}
+
+/// An item that runs.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Who runs it.
+    pub worker: WorkerId,
+    /// That worker's process.
+    pub pid: Option<u32>,
+    /// Which.
+    pub item: Item,
+    /// Which attempt, from 1 on.
+    pub attempt: u32,
+    /// Since when, as far as known.
+    pub since: Option<Moment>,
+}
+
+/// Why a pool cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The program of the target cannot be run.
+    #[error("cannot run the worker")]
+    Program(#[source] ResolveError),
+    /// There is no keeper.
+    #[error("cannot start the keeper of the worker processes")]
+    Keeper(#[source] KeeperError),
+    /// The kernel gives no descriptors or no memory.
+    #[error("cannot set the pool up")]
+    Setup(#[source] io::Error),
+}
+
+impl Supervisor {
+    /// Starts the keeper, and no worker yet: those start with the first items.
+    ///
+    /// # Errors
+    /// [`StartError`], when nothing could run.
+    pub fn start(mut config: PoolConfig) -> Result<Self, StartError> {
+        let target = std::mem::replace(
+            &mut config.target,
+            Target::Worker {
+                argv: Vec::new(),
+                framing: crate::Framing::JsonLines,
+                function: None,
+                stdio: false,
+            },
+        );
+        let per_item = matches!(target, Target::Command(_));
+        let launcher = Launcher::new(&config, target).map_err(|error| match error {
+            LaunchError::Resolve(error) => StartError::Program(error),
+            LaunchError::Io(error) => StartError::Setup(error),
+            LaunchError::Argument(_) => unreachable!("no item is looked at yet"),
+        })?;
+        let now = clock::now();
+        let slots = config.engine.slots;
+        if per_item {
+            config.engine.lifecycle = poolctl_engine::Lifecycle::PerItem;
+            config.engine.slots += config.spawn_ahead;
+        }
+        let setup = keeper::Setup {
+            run_id: config.run_id.clone(),
+            env: worker_environment(&config),
+            cwd: None,
+            nice: config.nice,
+            max_running: per_item.then_some(slots),
+        };
+        let poller = Poller::new().map_err(StartError::Setup)?;
+        let waker = Waker::new().map_err(StartError::Setup)?;
+        poller.add(waker.as_fd(), WAKER, Interest::Read).map_err(StartError::Setup)?;
+        let keeper = Keeper::start(&config.keeper, setup.clone()).map_err(StartError::Keeper)?;
+        let spill = Arc::new(Spill::new(config.spill_dir));
+        let supervisor = Self {
+            desk: Desk::new(Engine::new(config.engine, now), spill, config.detail, now),
+            lives: Lives::default(),
+            launcher,
+            keeper: KeeperState::Alive(keeper),
+            keeper_program: config.keeper,
+            setup,
+            poller,
+            waker,
+            ready: Vec::new(),
+            reports: Vec::new(),
+            inputs: Vec::new(),
+            last_start: LastStart::default(),
+            refusal: None,
+            memory_kills: MemoryKills::watch(),
+            max_rss: config.max_rss,
+        };
+        supervisor.watch_keeper().map_err(StartError::Setup)?;
+        Ok(supervisor)
+    }
+
+    /// What wakes a waiting [`Supervisor::turn`] from another thread.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// The spill file of this run, for output that has to wait.
+    #[must_use]
+    pub fn spill(&self) -> Arc<Spill> {
+        Arc::clone(&self.desk.spill)
+    }
+
+    /// Whether more items should be pushed: few are waiting.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        let queued = self.desk.engine.counts().queued > 0 || !self.inputs.is_empty();
+        !queued || self.desk.store.bytes() < BACKLOG_BYTES
+    }
+
+    /// Adds items behind those before. This and the other instructions take effect with the next turn.
+    pub fn push(&mut self, block: Block) {
+        let count = self.desk.store.push(block);
+        if count > 0 {
+            self.inputs.push(Event::Items(count));
+        }
+    }
+
+    /// The input has nothing more just now: what is there is sent though chunks are not full.
+    pub fn input_idle(&mut self) {
+        self.inputs.push(Event::InputIdle);
+    }
+
+    /// No item follows.
+    pub fn end_of_input(&mut self) {
+        self.inputs.push(Event::EndOfInput);
+    }
+
+    /// Whether new items may be dispatched.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.inputs.push(Event::Gate(gate));
+    }
+
+    /// Stops the run, this hard.
+    pub fn stop(&mut self, stop: Stop) {
+        self.inputs.push(Event::Stop(stop));
+    }
+
+    /// Stops the workers' processes (SIGSTOP) and the clocks, at once.
+    pub fn pause(&mut self) {
+        self.signal_all(SIGSTOP);
+        self.flush_keeper();
+        self.inputs.push(Event::Pause);
+    }
+
+    /// Lets processes and clocks go on.
+    pub fn resume(&mut self) {
+        self.signal_all(SIGCONT);
+        self.flush_keeper();
+        self.inputs.push(Event::Resume);
+    }
+
+    /// One pass: does what is to be done, then waits until something happens, the waker fires or it is `until`.
+    pub fn turn(&mut self, sink: &mut dyn Sink, until: Option<Moment>) -> Turn {
+        self.desk.now = clock::now();
+        for event in std::mem::take(&mut self.inputs) {
+            self.desk.tell_plain(event, sink);
+        }
+        self.carry_out(sink);
+        self.flush_keeper();
+        if self.desk.engine.is_quiet() {
+            return Turn::Finished;
+        }
+        let mut ready = std::mem::take(&mut self.ready);
+        if let Err(error) = self.poller.wait(&mut ready, self.wait_time(until)) {
+            tracing::error!(%error, "cannot wait for events");
+        }
+        self.desk.now = clock::now();
+        for event in ready.drain(..) {
+            self.handle(event, sink);
+        }
+        self.ready = ready;
+        self.look_after(sink);
+        self.carry_out(sink);
+        self.flush_keeper();
+        if self.desk.engine.is_quiet() { Turn::Finished } else { Turn::Going }
+    }
+
+    /// How the run stands.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.desk.engine.counts()
+    }
+
+    /// The items that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<Running> {
+        let pid = |worker| self.lives.iter().find(|life| life.worker == worker).and_then(|life| life.pid());
+        let running = self.desk.engine.running();
+        running
+            .map(|(worker, item, since, attempt)| Running {
+                worker,
+                pid: pid(worker),
+                item,
+                attempt,
+                since,
+            })
+            .collect()
+    }
+
+    /// The payload of an item that is not settled.
+    #[must_use]
+    pub fn item(&self, item: Item) -> &[u8] {
+        self.desk.store.item(item)
+    }
+
+    /// Kills what still lives and waits until it is gone.
+    pub fn shut_down(mut self) {
+        if let KeeperState::Alive(keeper) = std::mem::replace(&mut self.keeper, KeeperState::Gone) {
+            keeper.shut_down();
+        }
+    }
+
+    /// How long nothing needs to be done, if nothing happens.
+    fn wait_time(&self, until: Option<Moment>) -> Option<std::time::Duration> {
+        let looks = self.lives.iter().filter_map(crate::life::Life::look_at);
+        let due = looks.chain(self.desk.engine.next_deadline()).chain(until).min()?;
+        Some(due - clock::now())
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if let KeeperState::Alive(keeper) = std::mem::replace(&mut self.keeper, KeeperState::Gone) {
+            keeper.shut_down();
+        }
+    }
+}
+
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
+
+/// The environment of the workers: ours, and what the configuration adds.
+fn worker_environment(config: &PoolConfig) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+    let mut env: Vec<_> = std::env::vars_os()
+        .filter(|(name, _)| !config.env.iter().any(|(added, _)| added == name))
+        .collect();
+    env.extend(config.env.iter().cloned());
+    env
+}

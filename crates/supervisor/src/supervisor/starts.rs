@@ -1,0 +1,146 @@
+//! Starting processes, and what the keeper says of them.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use poolctl_engine::{Effect, Event, Lasting};
+use poolctl_sys::poller::Interest;
+use poolctl_types::{Item, WorkerId};
+
+use super::{KEEPER_PIDFD, KEEPER_SOCKET, KeeperState, Supervisor};
+use crate::desk::Delivery;
+use crate::launch::{Launch, LaunchError};
+use crate::life::{Channel, Life, Token, Work};
+use crate::link::{Link, Streams};
+use crate::report::{Attempt, GaveUp, LastStart, Sink, TaskError};
+
+/// What the kernel answers when it has no room just now.
+const PASSING: [i32; 4] = [11 /* EAGAIN */, 12 /* ENOMEM */, 23 /* ENFILE */, 24 /* EMFILE */];
+
+impl Supervisor {
+    /// Asks the keeper for the process of a `Spawn` or `Run`.
+    pub(super) fn start_process(&mut self, effect: Effect, sink: &mut dyn Sink) {
+        let now = self.desk.now;
+        let (worker, started) = match effect {
+            Effect::Spawn(worker) => {
+                let started = self.launcher.warm(worker.slot, now);
+                (worker, started.map(|(launch, link, streams)| (launch, Work::Warm(Box::new(link)), streams)))
+            }
+            Effect::Run { worker, item, .. } => {
+                let work = Work::Command { item, started: None };
+                match self.launcher.command(item, self.desk.store.item(item), worker.slot) {
+                    Ok((launch, streams)) => (worker, Ok((launch, work, streams))),
+                    Err(LaunchError::Io(error)) => (worker, Err(error)),
+                    Err(LaunchError::Argument(error)) => return self.refuse_item(worker, item, error.into(), sink),
+                    Err(LaunchError::Resolve(error)) => {
+                        return self.refuse_item(worker, item, TaskError::Program(error), sink);
+                    }
+                }
+            }
+            _ => unreachable!("only starts come here"),
+        };
+        let asked = started.and_then(|(launch, work, streams)| self.ask_keeper(worker, launch, work, streams));
+        if let Err(reason) = asked {
+            let item = match effect {
+                Effect::Run { item, .. } => Some(item),
+                _ => None,
+            };
+            self.start_failed(worker, item, reason, sink);
+        }
+    }
+
+    fn ask_keeper(&mut self, worker: WorkerId, launch: Launch, work: Work, streams: Streams) -> io::Result<()> {
+        let KeeperState::Alive(keeper) = &mut self.keeper else {
+            unreachable!("starts wait for a keeper");
+        };
+        if let Work::Warm(link) = &work
+            && let Some(fd) = link.reply_fd()
+        {
+            self.poller.add(fd, Token::of(worker, Channel::Reply).number(), Interest::Read)?;
+        }
+        for (stream, channel) in [(&streams.stdout, Channel::Stdout), (&streams.stderr, Channel::Stderr)] {
+            if let Some(capture) = stream {
+                self.poller.add(capture.as_fd(), Token::of(worker, channel).number(), Interest::Read)?;
+            }
+        }
+        let argv: Vec<&[u8]> = launch.argv.iter().map(Vec::as_slice).collect();
+        let path = launch.path.as_os_str().as_bytes();
+        keeper.spawn(worker, path, &argv, &launch.env, launch.fds)?;
+        self.lives.insert(Life::new(worker, work, streams, self.desk.now));
+        Ok(())
+    }
+
+    /// The item cannot be made into a process at all.
+    fn refuse_item(&mut self, worker: WorkerId, item: Item, error: TaskError, sink: &mut dyn Sink) {
+        let mut error = Some(error);
+        let event = Event::SpawnFailed { worker, lasting: Lasting::Yes };
+        let mut attempt = |settled: Item| Attempt {
+            worker: Some(worker),
+            error: error.take().filter(|_| settled == item),
+            ..Attempt::default()
+        };
+        self.desk.tell(event, Delivery::Each(&mut attempt), sink);
+    }
+
+    /// The keeper could not make the process.
+    pub(super) fn spawn_failed(&mut self, worker: WorkerId, errno: i32, sink: &mut dyn Sink) {
+        let item = match self.lives.remove(worker).map(|life| life.work) {
+            Some(Work::Command { item, .. }) => Some(item),
+            Some(Work::Warm(_)) | None => None,
+        };
+        self.start_failed(worker, item, io::Error::from_raw_os_error(errno), sink);
+    }
+
+    /// The process could not be made: for `item`, or a warm one.
+    fn start_failed(&mut self, worker: WorkerId, item: Option<Item>, reason: io::Error, sink: &mut dyn Sink) {
+        let passing = reason.raw_os_error().is_some_and(|errno| PASSING.contains(&errno));
+        match item {
+            Some(item) if !passing => self.refuse_item(worker, item, TaskError::Spawn { reason }, sink),
+            None if !passing => {
+                let program = self.launcher.program();
+                self.refusal = Some(GaveUp::CannotStart { program, reason });
+                self.desk.tell_plain(Event::SpawnFailed { worker, lasting: Lasting::Yes }, sink);
+            }
+            _ => {
+                tracing::warn!(%worker, %reason, "no process can be made just now");
+                self.last_start =
+                    LastStart { error: Some(TaskError::Spawn { reason }), ..LastStart::default() };
+                self.desk.tell_plain(Event::SpawnFailed { worker, lasting: Lasting::No }, sink);
+            }
+        }
+    }
+
+    /// The process runs.
+    pub(super) fn spawned(&mut self, worker: WorkerId, pidfd: poolctl_sys::pidfd::Pidfd, sink: &mut dyn Sink) {
+        let Some(life) = self.lives.get_mut(worker) else { return };
+        life.pidfd = Some(pidfd);
+        let ready = match &mut life.work {
+            Work::Command { started, .. } => {
+                *started = Some(self.desk.now);
+                life.greeted = true;
+                None
+            }
+            Work::Warm(link) => match &**link {
+                Link::Lines(link) => {
+                    life.greeted = true;
+                    Some(link.capacity())
+                }
+                Link::Text(_) | Link::Frames(_) => None,
+            },
+        };
+        self.desk.tell_plain(Event::Spawned(worker), sink);
+        if let Some(capacity) = ready {
+            self.desk.tell_plain(Event::Ready(worker, capacity), sink);
+        }
+    }
+
+    /// Watches the keeper's socket and its life.
+    pub(super) fn watch_keeper(&self) -> io::Result<()> {
+        if let KeeperState::Alive(keeper) = &self.keeper {
+            self.poller.add(keeper.socket(), KEEPER_SOCKET, Interest::Read)?;
+            self.poller.add(keeper.pidfd().as_fd(), KEEPER_PIDFD, Interest::Read)?;
+        }
+        Ok(())
+    }
+}
