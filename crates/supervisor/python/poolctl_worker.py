@@ -30,12 +30,9 @@ from mmap import MADV_DONTFORK, mmap
 
 REQUESTS, REPLIES, CLAIM, SCRIPT = 3, 4, 5, 6
 HELLO, TASK, OK, ERR, LOG, PING, BYE, BATCH, PUBLISHED, RELEASE = 0, 1, 2, 3, 7, 8, 9, 10, 12, 13
-JSON_LINES = 2
 HEADER = Struct("<IBBHQ")
-MAX_BODY_BYTES = 64 << 20
-KICK_NS = 1_000_000
-MAX_WAITING_PRINTS = 1000
-READ_BYTES, MAX_READ_BYTES = 1 << 18, 1 << 20
+MAX_BODY_BYTES, READ_BYTES, MAX_READ_BYTES = 64 << 20, 1 << 18, 1 << 20
+KICK_NS, MAX_WAITING_PRINTS = 1_000_000, 1000
 
 # A reply is packed in one go, padded into bytes that are not published yet; a longer one takes the long way.
 SMALL = Struct("<QQ112s")
@@ -51,11 +48,10 @@ ring_lock = RLock()
 is_forked = [False]
 
 
-def send(frame):
-    """Writes all of `frame` to fd 4."""
-    view = memoryview(frame)
+def write_all(descriptor, data):
+    view = memoryview(data)
     while view:
-        view = view[os.write(REPLIES, view):]
+        view = view[os.write(descriptor, view):]
 
 
 def frame_of(kind, item, meta, payload):
@@ -73,17 +69,17 @@ class Inbox:
         self.has_ended = False
 
     def read_frame(self):
-        """The next frame as (kind, flags, id, payload), or None at the end of the stream. Blocks."""
+        """The next frame as (kind, id, payload), or None at the end of the stream."""
         buffer = self.buffer
         missing = 16
         while True:
             if len(buffer) >= 16:
-                body_len, kind, flags, meta_len, item = HEADER.unpack_from(buffer)
+                body_len, kind, _, meta_len, item = HEADER.unpack_from(buffer)
                 end = 16 + body_len
                 if len(buffer) >= end:
                     payload = bytes(memoryview(buffer)[16 + meta_len:end])
                     del buffer[:end]
-                    return kind, flags, item, payload
+                    return kind, item, payload
                 missing = end - len(buffer)
             chunk = b"" if self.has_ended else os.read(REQUESTS, min(max(missing, READ_BYTES), MAX_READ_BYTES))
             if not chunk:
@@ -92,25 +88,18 @@ class Inbox:
             buffer += chunk
 
     def take(self):
-        """Reads one frame and acts on it; false at the end of the stream."""
+        """Reads one frame and acts on it; false at the end of the stream. Blocks."""
         frame = self.read_frame()
         if frame is None:
             return False
-        kind, flags, item, payload = frame
+        kind, item, payload = frame
         if kind == RELEASE:
             self.ring.released = item
-        elif kind == TASK or kind == BATCH and flags & JSON_LINES:
+        elif kind in (TASK, BATCH):
             self.waiting.append((item, payload))
         elif kind == PING:
-            send(frame_of(PING, item, b"", b""))
+            write_all(REPLIES, frame_of(PING, item, b"", b""))
         return True
-
-    def next_batch(self):
-        """The next batch as (first id, payload), or None at the end of the stream. Blocks."""
-        while not self.waiting:
-            if not self.take():
-                return None
-        return self.waiting.pop(0)
 
 
 class Ring:
@@ -123,9 +112,7 @@ class Ring:
         self.memory.madvise(MADV_DONTFORK)
         self.words = memoryview(self.memory)[:24].cast("Q")
         self.size = size - 64
-        self.released = 0
-        self.kicked = 0
-        self.kick_at = 0
+        self.released = self.kicked = self.kick_at = 0
         self.inbox = Inbox(self)
         # Where stores may be seen in another order than they were made, a lock's release and acquire between them.
         self.fence = None
@@ -136,10 +123,9 @@ class Ring:
     def window(self):
         """Where the next reply goes, what to add to a place to get its count, the last place for a small reply."""
         published = self.words[2]
-        offset = published % self.size
+        at = 64 + published % self.size
         free = self.released + self.size - published
-        at = 64 + offset
-        return at, published - at, at + min(self.size - offset, free) - SMALL.size
+        return at, published - at, min(64 + self.size, at + free) - SMALL.size
 
     def publish(self, frame):
         """Puts a frame into the ring; waits for room; false if it is too long or there will be no room."""
@@ -166,11 +152,11 @@ class Ring:
         """Sends a reply of any length. The supervisor empties the ring before it looks at a reply on fd 4."""
         if len(payload) > MAX_BODY_BYTES:
             kind = ERR
-            payload = describe(BadResult("ValueError", f"the function returned {len(payload)} bytes of JSON, which is "
-                                         f"over the limit of {MAX_BODY_BYTES}; write it to a file and return the name"))
+            payload = describe(Refusal("ValueError", f"the function returned {len(payload)} bytes of JSON, which is over "
+                                       f"the limit of {MAX_BODY_BYTES}; write it to a file and return its name"))
         frame = frame_of(kind, item, meta, payload)
         if not self.publish(frame):
-            send(frame)
+            write_all(REPLIES, frame)
 
     def log(self, stream, data):
         """Puts what was printed into the ring, in the name of the item that is claimed."""
@@ -184,7 +170,7 @@ class Ring:
         published = self.words[2]
         if published != self.kicked:
             self.kicked = published
-            send(HEADER.pack(0, PUBLISHED, 0, 0, published))
+            write_all(REPLIES, HEADER.pack(0, PUBLISHED, 0, 0, published))
 
 
 class Printed(RawIOBase):
@@ -199,7 +185,7 @@ class Printed(RawIOBase):
     def write(self, data):
         data = bytes(data)
         if phase[0] == DIRECT:
-            self.write_to_descriptor(data)
+            write_all(self.descriptor, data)
         elif ring_lock._is_owned():
             # A finaliser that prints while this very thread writes to the ring.
             activity.append((self, data))
@@ -212,13 +198,8 @@ class Printed(RawIOBase):
                 elif phase[0] == LOOP and len(activity) < MAX_WAITING_PRINTS:
                     activity.append((self, data))
                 else:
-                    self.write_to_descriptor(data)
+                    write_all(self.descriptor, data)
         return len(data)
-
-    def write_to_descriptor(self, data):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.descriptor, view):]
 
     def writable(self):
         return True
@@ -243,62 +224,48 @@ def become_child():
     phase[0] = DIRECT
     is_forked[0] = True
     activity.append(None)
-    for descriptor in (REQUESTS, REPLIES):
-        try:
-            os.close(descriptor)
-        except OSError:
-            pass
+    os.closerange(REQUESTS, REPLIES + 1)
 
 
 def leave_child(error):
     """Ends a forked process that came back from the function: the item's reply is its parent's to give."""
-    code = 0
     if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
-    elif error is not None:
+        os._exit(error.code & 0xFF if isinstance(error.code, int) else error.code is not None)
+    if error is not None:
         sys.excepthook(type(error), error, error.__traceback__)
-        code = 1
-    os._exit(code & 0xFF)
+    os._exit(error is not None)
 
 
-class BadResult(Exception):
-    """The function returned something that cannot be sent."""
+class Refusal(Exception):
+    """An error of the worker's own finding: no traceback helps with it. `code` is for one that cannot start."""
 
-    def __init__(self, type_name, message):
+    def __init__(self, type_name, message, code=0):
         self.type_name = type_name
         self.message = message
+        self.code = code
 
 
 HINTS = {
-    "generator": "return a list of what it yields", "map": "return list(…) of it", "filter": "return list(…) of it",
-    "range": "return list(…) of it", "set": "return sorted(…) of it", "frozenset": "return sorted(…) of it",
-    "bytes": "return text, for instance .decode() or .hex() of it",
+    "generator": "return a list of what it yields", "async_generator": "return a list of what it yields",
+    "map": "return list(…) of it", "filter": "return list(…) of it", "range": "return list(…) of it",
+    "set": "return sorted(…) of it", "frozenset": "return sorted(…) of it", "bytes": "return .decode() or .hex() of it",
     "datetime": "return .isoformat() of it", "date": "return .isoformat() of it", "Decimal": "return str(…) of it",
     "ndarray": "return .tolist() of it", "int64": "return .item() of it", "float64": "return .item() of it",
-    "async_generator": "collect it into a list",
 }
 
 
 def refuse_object(value):
-    name = type(value).__name__
-    hint = HINTS.get(name)
-    raise BadResult("TypeError", f"the function returned a value of type `{qualified(type(value))}`, "
-                    f"which JSON cannot express{'; ' + hint if hint else ''}")
+    hint = HINTS.get(type(value).__name__)
+    raise Refusal("TypeError", f"the function returned a value of type `{qualified(type(value))}`, "
+                  f"which JSON cannot express{'; ' + hint if hint else ''}")
 
 
 def refuse_float(value):
-    raise BadResult("ValueError", f"the function returned {value!r}, which JSON cannot express; return None or a string")
-
-
-def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON")
+    raise Refusal("ValueError", f"the function returned {value!r}, which JSON cannot express; return None or a string")
 
 
 class ScannerSettings:
-    strict = True
-    object_hook = object_pairs_hook = None
-    parse_float, parse_int, parse_constant = float, int, refuse_constant
-    memo = {}
+    strict, object_hook, object_pairs_hook, parse_float, parse_int, parse_constant = True, None, None, float, int, float
 
 
 def make_codec():
@@ -330,7 +297,7 @@ def make_codec():
         pass
     import json
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=refuse_object)
-    return json.JSONDecoder(parse_constant=refuse_constant).decode, encoder.encode, encoder.encode
+    return json.loads, encoder.encode, encoder.encode
 
 
 decode, encode, quote = make_codec()
@@ -344,11 +311,11 @@ def encode_object(result):
             refuse_float(result)
     try:
         return encode(result).encode()
-    except BadResult:
+    except Refusal:
         raise
     except Exception as error:
-        raise BadResult(qualified(type(error)), f"the function returned a `{qualified(type(result))}` "
-                        f"that cannot be written as JSON: {message_of(error)}") from None
+        raise Refusal(qualified(type(error)), f"the function returned a `{qualified(type(result))}` "
+                      f"that cannot be written as JSON: {message_of(error)}") from None
 
 
 event_loop = []
@@ -364,12 +331,6 @@ def wait_for(awaitable):
         event_loop.append(asyncio.new_event_loop())
         asyncio.set_event_loop(event_loop[0])
     return event_loop[0].run_until_complete(waiter())
-
-
-def close_event_loop():
-    for loop in event_loop:
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
 
 
 def spread(function):
@@ -397,15 +358,13 @@ def message_of(error):
 
 
 def without_own_frames(traceback):
-    """The part of a traceback that is the function's: behind this file's last frame, else from the first foreign one."""
-    start, last_own, entry = None, None, traceback
+    """The part of a traceback that is the function's: what comes behind this file's last frame and the importer's."""
+    theirs, entry = traceback, traceback
     while entry is not None:
-        if entry.tb_frame.f_code.co_filename == OWN_FILE:
-            last_own = entry
-        elif start is None:
-            start = entry
+        if entry.tb_frame.f_code.co_filename.startswith((OWN_FILE, "<frozen importlib")):
+            theirs = entry.tb_next
         entry = entry.tb_next
-    return last_own.tb_next or start if last_own else traceback
+    return theirs
 
 
 def trace_of(error):
@@ -424,7 +383,7 @@ def shortened(text, limit):
 
 
 def error_fields(error):
-    if type(error) is BadResult:
+    if type(error) is Refusal:
         return {"type": error.type_name, "msg": shortened(error.message, 16384)}
     fields = {"type": shortened(qualified(type(error)), 1024), "msg": shortened(message_of(error), 16384)}
     trace = trace_of(error)
@@ -499,35 +458,28 @@ def run(ring, function, values, item, is_timed):
         item += 1
 
 
-class Undecodable:
-    """Stands for an item whose JSON this Python cannot hold (an integer of 5,000 digits, a very deep nesting)."""
-
-    def __init__(self, error):
-        self.error = error
-
-
-def refuse_undecodable(value):
-    raise BadResult(qualified(type(value.error)), f"this item cannot be read: {message_of(value.error)}")
-
-
-def decoded_alone(line):
+def run_alone(ring, function, item, line, is_timed):
+    """Runs one item of a batch that cannot be decoded as a whole: there are integers and depths Python cannot hold."""
     try:
-        return decode(line.strip().decode())
+        values = [decode(line.strip().decode())]
     except Exception as error:
-        return Undecodable(error)
+        refusal = Refusal(qualified(type(error)), f"this item cannot be read: {message_of(error)}")
+        values = [None]
+
+        def function(_):
+            raise refusal
+    run(ring, function, values, item, is_timed)
 
 
 def run_batch(ring, function, item, payload, is_timed):
-    """Decodes a batch in one go, or each item alone where one spoils the rest, and runs it."""
+    """Decodes a batch in one go and runs it."""
     lines = payload[:-1] if payload.endswith(b"\n") else payload
     phase[0] = LOOP
     try:
         values = decode("[" + lines.replace(b"\n", b",").decode() + "]")
     except Exception:
         for offset, line in enumerate(lines.split(b"\n")):
-            value = decoded_alone(line)
-            call = refuse_undecodable if type(value) is Undecodable else function
-            run(ring, call, [value], item + offset, is_timed)
+            run_alone(ring, function, item + offset, line, is_timed)
     else:
         run(ring, function, values, item, is_timed)
     # What a thread prints between batches goes to the descriptors, where the pipe limits it.
@@ -537,18 +489,10 @@ def run_batch(ring, function, item, payload, is_timed):
     ring.kick()
 
 
-class CannotStart(Exception):
-    """The target is not there, or is not what it should be."""
-
-    def __init__(self, code, fields):
-        self.code = code
-        self.fields = fields
-
-
 def not_found(type_name, message, word, candidates):
     import difflib
-    near = difflib.get_close_matches(word, [name for name in candidates if isinstance(name, str)], 1)
-    return CannotStart(127, {"type": type_name, "msg": message + (f"; did you mean `{near[0]}`?" if near else "")})
+    near = difflib.get_close_matches(word, candidates, 1)
+    return Refusal(type_name, message + (f"; did you mean `{near[0]}`?" if near else ""), 127)
 
 
 def import_file(path):
@@ -556,10 +500,8 @@ def import_file(path):
     full = os.path.abspath(path)
     folder, file_name = os.path.split(full)
     if not os.path.isfile(full):
-        siblings = [name for name in os.listdir(folder)] if os.path.isdir(folder) else []
-        what = "is a directory" if os.path.isdir(full) else "does not exist"
-        raise not_found("FileNotFoundError", f"the file `{path}` {what}", file_name,
-                        [name for name in siblings if name.endswith(".py")])
+        siblings = os.listdir(folder) if os.path.isdir(folder) else []
+        raise not_found("FileNotFoundError", f"there is no file `{path}`", file_name, siblings)
     if folder not in sys.path:
         sys.path.insert(1, folder)
     name = file_name[:-3]
@@ -578,35 +520,24 @@ def import_by_name(name):
         if error.name is None or not (name + ".").startswith(error.name + "."):
             raise
         import pkgutil
-        parent, _, word = error.name.rpartition(".")
+        parent, dot, _ = error.name.rpartition(".")
         folders = getattr(sys.modules.get(parent), "__path__", []) if parent else None
-        candidates = [parent + "." * bool(parent) + found.name for found in pkgutil.iter_modules(folders)]
-        candidates += sys.builtin_module_names if not parent else ()
-        message = f"there is no module `{error.name}` on the path of {sys.executable}"
-        if parent and not folders:
-            message = f"there is no module `{error.name}`: `{parent}` is no package"
-        raise not_found("ModuleNotFoundError", message, error.name, candidates) from None
+        candidates = [parent + dot + found.name for found in pkgutil.iter_modules(folders)]
+        reason = f"`{parent}` is no package" if folders == [] else f"on the path of {sys.executable}"
+        raise not_found("ModuleNotFoundError", f"no module `{error.name}` ({reason})", error.name, candidates) from None
 
 
 def find_function(target, path):
     """Imports the target and follows the dotted path of the function in it."""
-    try:
-        found = import_file(target) if target.endswith(".py") else import_by_name(target)
-    except CannotStart:
-        raise
-    except BaseException as error:
-        raise CannotStart(126, error_fields(error)) from None
+    found = import_file(target) if target.endswith(".py") else import_by_name(target)
     place = target
     for name in path.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            what = "module" if place == target else "object"
-            raise not_found("AttributeError", f"the {what} `{place}` has no function `{name}`", name, dir(found)) from None
+        if not hasattr(found, name):
+            raise not_found("AttributeError", f"`{place}` has no function `{name}`", name, dir(found))
+        found = getattr(found, name)
         place = f"{place}.{name}" if place != target else f"{target}:{name}"
     if not callable(found):
-        raise CannotStart(127, {"type": "TypeError", "msg": f"`{place}` is not callable: it is a "
-                                f"`{qualified(type(found))}`"})
+        raise Refusal("TypeError", f"`{place}` is not callable: it is a `{qualified(type(found))}`", 127)
     return found
 
 
@@ -639,21 +570,22 @@ def serve(target, path):
     os.register_at_fork(after_in_child=become_child)
     try:
         function = find_function(target, path)
-    except CannotStart as error:
-        bye = {"bye": "cannot start", "code": error.code, "err": error.fields}
-        send(frame_of(BYE, 0, b"", encode(bye).encode()))
-        os._exit(error.code)
+    except BaseException as error:
+        code = error.code if type(error) is Refusal else 126
+        bye = {"bye": "cannot start", "code": code, "err": error_fields(error)}
+        write_all(REPLIES, frame_of(BYE, 0, b"", encode(bye).encode()))
+        os._exit(code)
     if is_spread:
         function = spread(function)
     hello = {"poolctl": 1, "caps": ["claim", "batch"], "functions": [path]}
-    send(frame_of(HELLO, 0, b"", encode(hello).encode()))
-    while True:
-        batch = ring.inbox.next_batch()
-        if batch is None:
-            break
-        run_batch(ring, function, *batch, is_timed)
-        batch = None
-    close_event_loop()
+    write_all(REPLIES, frame_of(HELLO, 0, b"", encode(hello).encode()))
+    inbox = ring.inbox
+    while inbox.waiting or inbox.take():
+        if inbox.waiting:
+            run_batch(ring, function, *inbox.waiting.pop(0), is_timed)
+    for loop in event_loop:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
 
 
 if __name__ == "__main__":
