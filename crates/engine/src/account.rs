@@ -56,7 +56,7 @@ struct Inquest {
     why: Option<Why>,
     started: Started,
     pursuits: Vec<Pursuit>,
-    was_mux: bool,
+    accounting: Accounting,
     /// It worked on several at once, or may have.
     had_company: bool,
     out_of_memory: bool,
@@ -85,7 +85,7 @@ impl Inquest {
             why,
             started,
             pursuits: slot.pursuits.clone(),
-            was_mux: accounting == Accounting::Mux,
+            accounting,
             had_company: held.count() > 1,
             out_of_memory: end.cause == EndCause::OutOfMemory,
         }
@@ -111,7 +111,7 @@ impl Inquest {
         special
     }
 
-    fn fate(&self, item: Item, accounting: Accounting) -> Fate {
+    fn fate(&self, item: Item) -> Fate {
         if let Some(pursuit) = self.pursuits.iter().find(|pursuit| pursuit.item == item) {
             return match pursuit.outcome {
                 Outcome::Cancelled if !self.was_started(item) => Fate::LikeTheRest,
@@ -122,11 +122,11 @@ impl Inquest {
         let died = Verdict {
             is_crash: true,
             is_final: self.out_of_memory,
-            solo: self.was_mux && self.had_company,
+            solo: self.accounting == Accounting::Mux && self.had_company,
             ..Verdict::of(Outcome::WorkerDied)
         };
         let bystander = Fate::Judged(Verdict { is_crash: false, is_final: false, ..died });
-        let is_certain = matches!(accounting, Accounting::Claim | Accounting::Mux);
+        let is_certain = self.accounting != Accounting::Unknown;
         match self.why {
             Some(Why::Fault(blamed)) if blamed.map_or(started, |blamed| blamed == item) => {
                 Fate::Judged(Verdict { outcome: Outcome::Failed, ..died })
@@ -144,7 +144,7 @@ impl Inquest {
     /// Whether those that were not started for certain are to be run one by one.
     fn suspects_everyone(&self) -> bool {
         let is_solved = !self.pursuits.is_empty() || matches!(self.why, Some(Why::Fault(Some(_))));
-        self.started == Started::Unsure && !is_solved
+        self.accounting == Accounting::Unknown && !is_solved
     }
 
     /// Whether the life went wrong, and no item is to blame for it.
@@ -158,10 +158,9 @@ impl Engine {
     pub(crate) fn bury(&mut self, index: usize, end: End, effects: &mut Vec<Effect>) {
         let worker = self.worker(index);
         let inquest = Inquest::new(&self.slots[index], end);
-        let accounting = self.slots[index].accounting();
         let had_work = !self.slots[index].held.is_empty();
         for run in self.slots[index].held.take() {
-            self.account(&inquest, accounting, run, effects);
+            self.account(&inquest, run, effects);
         }
         effects.push(Effect::Reap(worker));
         let is_barren = inquest.blames_nobody()
@@ -194,10 +193,10 @@ impl Engine {
     }
 
     /// One run of items that a dead worker held.
-    fn account(&mut self, inquest: &Inquest, accounting: Accounting, run: Run, effects: &mut Vec<Effect>) {
+    fn account(&mut self, inquest: &Inquest, run: Run, effects: &mut Vec<Effect>) {
         if inquest.started == Started::Everyone {
             for item in run.items.iter() {
-                self.account_one(inquest, accounting, item, run.attempt, effects);
+                self.account_one(inquest, item, run.attempt, effects);
             }
             return;
         }
@@ -206,7 +205,7 @@ impl Engine {
         for special in inquest.special().range(next.0..end.0) {
             let special = Item(*special);
             self.account_rest(inquest, next, special, run.attempt, effects);
-            self.account_one(inquest, accounting, special, run.attempt, effects);
+            self.account_one(inquest, special, run.attempt, effects);
             next = special.plus(1);
         }
         self.account_rest(inquest, next, end, run.attempt, effects);
@@ -215,12 +214,11 @@ impl Engine {
     fn account_one(
         &mut self,
         inquest: &Inquest,
-        accounting: Accounting,
         item: Item,
         attempt: u32,
         effects: &mut Vec<Effect>,
     ) {
-        match inquest.fate(item, accounting) {
+        match inquest.fate(item) {
             Fate::Judged(verdict) => self.conclude(item, attempt, verdict, effects),
             Fate::Cancelled => self.finish(ItemRange::one(item), Outcome::Cancelled, attempt, effects),
             Fate::LikeTheRest if inquest.pursuits.iter().any(|pursuit| pursuit.item == item) => {

@@ -205,7 +205,10 @@ impl Engine {
             Reaction::Judge(claim) => self.judge(index, claim, effects),
             Reaction::Drain => self.drain(index, effects),
             Reaction::Dismiss => self.terminate(index, Why::Unready, effects),
-            Reaction::Condemn(item) => self.kill(index, Why::Fault(item), effects),
+            Reaction::Condemn(item) => {
+                let blamed = item.filter(|item| slot.held.attempt(*item).is_some());
+                self.kill(index, Why::Fault(blamed), effects);
+            }
             Reaction::Hasten => self.hasten(index, effects),
         }
         Scope::All
