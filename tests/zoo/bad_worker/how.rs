@@ -108,7 +108,14 @@ impl How {
         match self {
             How::Nothing => return Ok(After::GoOn),
             How::Exit(code) => return Ok(After::End(ExitCode::from(*code))),
-            How::Raise(signal) => raise(*signal).map_err(std::io::Error::from)?,
+            How::Raise(signal) => {
+                // The first SIGSEGV goes to the handler of the runtime, which looks for a stack overflow, sees none, and
+                // gives up its place.
+                raise(*signal).map_err(std::io::Error::from)?;
+                if *signal == Signal::SIGSEGV {
+                    raise(*signal).map_err(std::io::Error::from)?;
+                }
+            }
             How::Abort => std::process::abort(),
             How::Panic => panic!("the worker was told to panic"),
             How::Overflow => return Ok(After::End(ExitCode::from(use_up_stack(1)))),
