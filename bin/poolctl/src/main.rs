@@ -1,2 +1,22 @@
-//! (in the making)
-fn main() {}
+//! The `poolctl` command: runs work through pools of worker processes.
+//!
+//! The same executable is the keeper of those processes when it is started with `--keeper`.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod completions;
+mod config;
+mod failure;
+mod map;
+mod stderr;
+mod value;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if poolctl_supervisor::keeper::requested() {
+        return poolctl_supervisor::keeper::serve();
+    }
+    cli::run().into()
+}

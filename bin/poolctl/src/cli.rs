@@ -1,0 +1,98 @@
+//! The command line: which command, and how its end becomes an exit code.
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use poolctl_types::ExitCode;
+
+use crate::completions::{self, CompletionsArgs};
+use crate::config::{self, ShowArgs};
+use crate::failure::Failure;
+use crate::map::{self, MapArgs};
+use crate::stderr::say;
+
+const EXAMPLES: &str = "\
+Examples:
+  find . -name '*.png' | poolctl map -- optipng -o5 {}     a command for each line, one for each CPU
+  poolctl map python:json:dumps < values.jsonl             a Python function in warm interpreters
+  poolctl map --lines 'jq --unbuffered -c .key' < x.jsonl  an unmodified filter, kept warm
+";
+
+/// Runs work through pools of worker processes, and loses nothing when one of them dies.
+#[derive(Debug, Parser)]
+#[command(name = "poolctl", version, before_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command, filter, worker or function on every item of the input, in parallel, in order
+    Map(Box<MapArgs>),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every setting with the value that holds
+    Show(ShowArgs),
+}
+
+/// Parses the command line, runs the command, reports how it went.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let end = match cli.command {
+        Command::Map(args) => map::run(*args),
+        Command::Config(ConfigCommand::Show(args)) => config::show(&args),
+        Command::Completions(args) => completions::print(&args),
+    };
+    end.unwrap_or_else(|failure| report(&failure))
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    let mut text = Vec::new();
+    failure.write_to(&mut text).expect("memory takes any write");
+    say(&String::from_utf8_lossy(&text));
+    failure.code()
+}
+
+/// Prints what clap has to say: help and version are no errors.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Err(broken) if broken.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::ReaderGone,
+        Err(_) => ExitCode::OutputError,
+        Ok(()) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Ok,
+            _ => ExitCode::Usage,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_starts_with_examples_here_and_in_map() {
+        let mut command = Cli::command();
+        let top = command.render_long_help().to_string();
+        let map = command.find_subcommand_mut("map").unwrap().render_long_help().to_string();
+
+        assert!(top.starts_with("Examples:\n"), "{top}");
+        assert!(map.starts_with("Examples:\n"), "{map}");
+    }
+}

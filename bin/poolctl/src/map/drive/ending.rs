@@ -1,0 +1,103 @@
+//! The end of a run: everything written, everyone gone, and one exit code.
+
+use std::io;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use poolctl_supervisor::GaveUp;
+use poolctl_types::{ExitCode, Moment};
+
+use super::News;
+use super::launch::output_failure;
+use super::pilot::Pilot;
+use crate::failure::Failure;
+use crate::map::outlet::OutletError;
+use crate::map::plan::input_failure;
+
+/// Output that had to wait found no room.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to put output aside in `{}`", .directory.display())]
+struct NoRoom {
+    directory: std::path::PathBuf,
+    source: io::Error,
+}
+
+/// The writers of stdout and stderr.
+const WRITERS: u32 = 2;
+
+/// Waits until everything is written, and says how the run ended.
+pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure> {
+    let counts = pilot.supervisor.counts();
+    let gave_up = pilot.sink.take_gave_up();
+    let spill_error = pilot.sink.take_spill_error();
+    let tally = pilot.sink.tally();
+    let cause = pilot.cause;
+    let mut ended = 0;
+    let Pilot { supervisor, mut sink, progress, news, input_error, grace, .. } = pilot;
+    if let Some(text) = progress.end(now, &counts) {
+        sink.say(&text);
+    }
+    let (out, err) = sink.finish();
+    supervisor.shut_down();
+    let patience = if cause == Some(ExitCode::Terminated) { grace } else { Duration::MAX };
+    while ended < WRITERS {
+        match news.recv_timeout(patience) {
+            Ok(News::WriterEnded) => ended += 1,
+            // Nothing runs any more, and nobody reads what is left.
+            Ok(News::Wish(wish)) => {
+                if let Some(code) = wish.leaves_with() {
+                    return Ok(cause.unwrap_or(code));
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => return Ok(ExitCode::Terminated),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    drop(err.join());
+    let written = out.join();
+    if let Some(source) = spill_error {
+        return Err(Failure::new(ExitCode::OutputError, NoRoom { directory: std::env::temp_dir(), source })
+            .hint("point TMPDIR to a directory with more room, or lower --window"));
+    }
+    match written {
+        Err(OutletError::ReaderGone { .. }) => return Ok(first(cause, ExitCode::ReaderGone)),
+        Err(error) => return Err(output_failure(error)),
+        Ok(()) => {}
+    }
+    if let Some(why) = gave_up {
+        return Err(start_failure(why));
+    }
+    match (cause, input_error) {
+        (Some(ExitCode::BadInput), Some(error)) => Err(input_failure(error)),
+        (Some(cause), _) => Ok(cause),
+        (None, _) if tally.failed > 0 || tally.cancelled > 0 => Ok(ExitCode::Failed),
+        (None, _) => Ok(ExitCode::Ok),
+    }
+}
+
+/// The first cause; a failed output shows up as one of its own before its kind is known.
+fn first(cause: Option<ExitCode>, output: ExitCode) -> ExitCode {
+    match cause {
+        None | Some(ExitCode::OutputError) => output,
+        Some(earlier) => earlier,
+    }
+}
+
+/// Workers that could not be started: with what they said.
+fn start_failure(why: GaveUp) -> Failure {
+    let not_found = |reason: &io::Error| reason.kind() == io::ErrorKind::NotFound;
+    let (code, details) = match &why {
+        GaveUp::CannotStart { reason, .. } if not_found(reason) => (ExitCode::NotFound, None),
+        GaveUp::Refused { code, error } => {
+            let code =
+                if *code == ExitCode::NotFound as u8 { ExitCode::NotFound } else { ExitCode::CannotStart };
+            (code, error.trace.clone())
+        }
+        GaveUp::TooManyStarts { last, .. } => {
+            (ExitCode::CannotStart, Some(String::from_utf8_lossy(&last.stderr).into_owned()))
+        }
+        GaveUp::Keeper { .. } => (ExitCode::Internal, None),
+        _ => (ExitCode::CannotStart, None),
+    };
+    Failure::new(code, why).details(details.unwrap_or_default())
+}

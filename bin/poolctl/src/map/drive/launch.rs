@@ -1,0 +1,185 @@
+//! Setting up everything a run needs, in the order in which it may fail.
+
+use std::env;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
+
+use poolctl_supervisor::{PoolConfig, ResolveError, StartError, Supervisor, Target, Waker, now};
+use poolctl_types::{ExitCode, Moment};
+
+use super::News;
+use crate::failure::Failure;
+use crate::map::log::{self, Occurrences};
+use crate::map::outlet::{Destination, Outlet, OutletError, make_directory};
+use crate::map::plan::{LogPlan, Plan, Run, input_failure};
+use crate::map::progress::Progress;
+use crate::map::screen::Screen;
+use crate::map::sink::{ItemForm, ItemSink, WallClock};
+use crate::map::source::Intake;
+use crate::map::throttle::Throttle;
+use crate::stderr::say;
+
+/// Everything a run needs.
+pub(super) struct Parts {
+    pub(super) supervisor: Supervisor,
+    pub(super) sink: ItemSink,
+    pub(super) intake: Receiver<Intake>,
+    pub(super) progress: Progress,
+    pub(super) throttle: Throttle,
+    pub(super) deadline: Option<Moment>,
+    pub(super) grace: Duration,
+    pub(super) items: ItemForm,
+}
+
+/// Why a run that was to be continued cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the results of the earlier run are not there: the log speaks of {logged} bytes, stdout holds {found}"
+)]
+struct ResultsGone {
+    logged: u64,
+    found: u64,
+}
+
+/// Sets everything up and starts the reader and the writers.
+pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failure> {
+    let now = now();
+    if plan.input.reads_terminal() && !plan.sink.quiet {
+        say("poolctl: reading items from the terminal, one per line; Ctrl-D ends them\n");
+    }
+    let input = plan.input.open(plan.steps).map_err(input_failure)?;
+    let log = plan.log.as_ref().map(open_log).transpose().map_err(output_failure)?;
+    let offset = output_offset(plan.log.as_ref())?;
+    if let Some(directory) = &plan.directory {
+        make_directory(directory).map_err(output_failure)?;
+    }
+    let (grace, items, quiet) = (plan.engine.grace, plan.sink.items, plan.sink.quiet);
+    let target = match plan.run {
+        Run::Command(template) => Target::Command(Box::new(template)),
+        Run::Warm(target) => target,
+    };
+    let supervisor = Supervisor::start(PoolConfig {
+        engine: plan.engine,
+        target,
+        detail: plan.detail,
+        env: Vec::new(),
+        nice: plan.nice,
+        spawn_ahead: plan.spawn_ahead,
+        max_rss: plan.max_rss,
+        run_id: run_id(now),
+        keeper: own_executable(),
+        spill_dir: env::temp_dir(),
+        memory_per_output: 1 << 20,
+    })
+    .map_err(start_failure)?;
+    let progress = Progress::new(plan.progress, quiet || plan.input.reads_terminal(), now);
+    let waker = supervisor.waker();
+    let out = stdout_outlet(offset, log, plan.directory, progress.screen(), waker.clone(), tell.clone());
+    let err = stderr_outlet(progress.screen(), waker.clone(), tell.clone());
+    let outlets = (out.map_err(thread_failure)?, err.map_err(thread_failure)?);
+    let names = plan.log.map(|log| Occurrences::new(log.target, log.done));
+    let sink = ItemSink::new(plan.sink, outlets, supervisor.spill(), names, WallClock::at(now));
+    let intake = input.start(waker).map_err(thread_failure)?;
+    let deadline = plan.deadline.map(|span| now + span);
+    let throttle = plan.throttle;
+    Ok(Parts { supervisor, sink, intake, progress, throttle, deadline, grace, items })
+}
+
+fn thread_failure(error: io::Error) -> Failure {
+    Failure::new(ExitCode::Internal, error)
+        .hint("no thread can be made: is the limit of processes (ulimit -u) low?")
+}
+
+pub(super) fn output_failure(error: OutletError) -> Failure {
+    Failure::new(ExitCode::OutputError, error)
+}
+
+fn start_failure(error: StartError) -> Failure {
+    let (code, hint) = match &error {
+        StartError::Program(reason) if reason.is_not_found() => {
+            let shell_words = matches!(reason, ResolveError::NotOnPath { name } if name.contains(' '));
+            (
+                ExitCode::NotFound,
+                shell_words.then_some("a command is given word by word; --shell takes a script"),
+            )
+        }
+        StartError::Program(_) => (ExitCode::CannotStart, None),
+        _ => (ExitCode::Internal, None),
+    };
+    let failure = Failure::new(code, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// A name that no other run of this machine has: no two have the same pid at the same moment.
+fn run_id(now: Moment) -> String {
+    format!("{:x}-{:x}", std::process::id(), now.0)
+}
+
+/// The file that runs, also when it was replaced on disk meanwhile.
+fn own_executable() -> PathBuf {
+    let itself = Path::new("/proc/self/exe");
+    env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| itself.to_path_buf())
+}
+
+/// Opens the log for appending; one that is new or continued begins with a line that names the target.
+fn open_log(plan: &LogPlan) -> Result<(File, PathBuf), OutletError> {
+    let failed = |source| OutletError::Log { path: plan.path.clone(), source };
+    let mut file = OpenOptions::new().append(true).create(true).open(&plan.path).map_err(failed)?;
+    file.write_all(&log::header(plan.target)).map_err(failed)?;
+    Ok((file, plan.path.clone()))
+}
+
+/// Where the results will begin, if stdout is a regular file: behind the last one the log knows of, else at the end.
+fn output_offset(log: Option<&LogPlan>) -> Result<Option<u64>, Failure> {
+    let failed = |source| output_failure(OutletError::Write { name: "stdout", source });
+    let Some(log) = log else { return Ok(None) };
+    let mut file = stdout_file().map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Ok(None);
+    }
+    if let Some(logged) = log.offset {
+        if found.len() < logged {
+            let gone = ResultsGone { logged, found: found.len() };
+            return Err(Failure::new(ExitCode::BadInput, gone)
+                .hint("append to the file of the earlier run: poolctl map --resume LOG ... >> RESULTS"));
+        }
+        file.set_len(logged).map_err(failed)?;
+    }
+    file.seek(SeekFrom::End(0)).map(Some).map_err(failed)
+}
+
+fn stdout_file() -> io::Result<File> {
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
+}
+
+fn stdout_outlet(
+    offset: Option<u64>,
+    log: Option<(File, PathBuf)>,
+    directory: Option<PathBuf>,
+    screen: Option<Screen>,
+    waker: Waker,
+    tell: SyncSender<News>,
+) -> io::Result<Outlet> {
+    let screen = screen.filter(|_| io::stdout().is_terminal());
+    let to = Destination { name: "stdout", file: stdout_file()?, offset, log, directory, screen };
+    Outlet::start(to, waker, move || ended(&tell))
+}
+
+fn stderr_outlet(screen: Option<Screen>, waker: Waker, tell: SyncSender<News>) -> io::Result<Outlet> {
+    let file = io::stderr().as_fd().try_clone_to_owned().map(File::from)?;
+    let to = Destination { name: "stderr", file, offset: None, log: None, directory: None, screen };
+    Outlet::start(to, waker, move || ended(&tell))
+}
+
+/// Tells the loop that a writer is through. If the loop is gone, so is whoever cared.
+fn ended(tell: &SyncSender<News>) {
+    tell.send(News::WriterEnded).ok();
+}

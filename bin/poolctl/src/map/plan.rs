@@ -1,0 +1,276 @@
+//! From flags and settings to what the parts of a run are told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use poolctl_supervisor::{Detail, EngineConfig, Framing, Lifecycle, Target, available_cpus};
+use poolctl_types::ExitCode;
+
+use super::args::{FramingName, MapArgs};
+use super::items::Source;
+use super::log::{DoneKeys, ItemHash};
+use super::sink::{ItemForm, ResultForm, SinkConfig, Style};
+use super::source::{Columns, Encoding, Grouping, InputError, InputPlan, PipeCut, Skip, Steps};
+use super::target::TargetSpec;
+use super::template::{FieldNames, Passing, Template};
+use super::{log, throttle::Throttle};
+use crate::config::{ProgressWhen, Settings};
+use crate::failure::Failure;
+use crate::value::Delimiter;
+
+/// Everything a run is told.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) run: Run,
+    pub(super) engine: EngineConfig,
+    pub(super) detail: Detail,
+    pub(super) spawn_ahead: u32,
+    pub(super) nice: Option<i32>,
+    pub(super) max_rss: Option<u64>,
+    pub(super) input: InputPlan,
+    pub(super) steps: Steps,
+    pub(super) sink: SinkConfig,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) log: Option<LogPlan>,
+    pub(super) progress: ProgressWhen,
+    pub(super) deadline: Option<Duration>,
+    pub(super) throttle: Throttle,
+}
+
+/// What runs.
+#[derive(Debug)]
+pub(super) enum Run {
+    /// One process per item.
+    Command(Template),
+    /// Warm workers.
+    Warm(Target),
+}
+
+/// Where items are logged.
+#[derive(Debug)]
+pub(super) struct LogPlan {
+    pub(super) path: PathBuf,
+    pub(super) target: ItemHash,
+    pub(super) done: DoneKeys,
+    /// Where the output of an earlier run ends, if this one continues it.
+    pub(super) offset: Option<u64>,
+}
+
+impl Plan {
+    /// The plan for these flags and settings.
+    pub(super) fn new(
+        args: &MapArgs,
+        settings: &Settings,
+        target: TargetSpec,
+        sources: Vec<Source>,
+    ) -> Result<Self, Failure> {
+        let log = log_plan(args, &target)?;
+        let style = style(args);
+        let bulk = style == Style::Plain && log.is_none();
+        let (header, input) = input_plan(args, settings, sources);
+        let fields = input.columns.is_some() || input.sources.len() > 1;
+        let mut steps = steps(args, &target, fields);
+        steps.names = header.clone();
+        steps.count = u64::from(header.is_some());
+        if let Some(log) = &log
+            && args.failure.resume.is_some()
+        {
+            steps.skip = Some(Skip::new(log.done.clone(), log.target));
+        }
+        let engine = engine_config(args, settings, &target);
+        let items = match &target {
+            TargetSpec::Command { .. } if args.template.pipe => ItemForm::Block,
+            TargetSpec::Command { .. } if fields || steps.group.is_some() => ItemForm::Fields,
+            TargetSpec::Command { .. } | TargetSpec::Lines { .. } => ItemForm::Bytes,
+            TargetSpec::Worker { .. } | TargetSpec::Python { .. } => ItemForm::Json,
+        };
+        let results = match &target {
+            TargetSpec::Command { .. } => ResultForm::Stream,
+            TargetSpec::Lines { .. } => ResultForm::Line,
+            TargetSpec::Worker { .. } | TargetSpec::Python { .. } => ResultForm::Value,
+        };
+        let passing = match items {
+            _ if args.template.stdin || args.template.pipe => Passing::Stdin,
+            ItemForm::Fields => Passing::Fields,
+            ItemForm::Bytes | ItemForm::Block | ItemForm::Json => Passing::Whole,
+        };
+        let run = run(args, settings, target, passing, header);
+        let paced = engine.halt.is_some()
+            || !engine.delay.is_zero()
+            || args.pool.load.is_some()
+            || args.pool.memfree.is_some();
+        let in_slots = matches!(&run, Run::Command(template) if template.uses_slot());
+        Ok(Self {
+            spawn_ahead: u32::from(!paced && !in_slots),
+            sink: SinkConfig {
+                style,
+                results,
+                items,
+                ordered: !args.output.unordered,
+                buffer: args.output.buffer.unwrap_or(settings.buffer).in_memory(),
+                most_attempts: engine.retries.saturating_add(1),
+                verbose: args.terminal.verbose > 0,
+                quiet: args.terminal.quiet,
+            },
+            run,
+            engine,
+            detail: if bulk { Detail::Bulk } else { Detail::PerItem },
+            nice: args.pool.nice,
+            max_rss: args.pool.max_rss.map(|size| size.0),
+            input,
+            steps,
+            directory: args.output.output.clone(),
+            log,
+            progress: args.terminal.progress.unwrap_or(settings.progress),
+            deadline: args.failure.deadline.map(|span| span.0),
+            throttle: Throttle::new(args.pool.memfree.map(|size| size.0), args.pool.load),
+        })
+    }
+}
+
+/// How an input that cannot be used ends the run.
+pub(super) fn input_failure(error: InputError) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::new(ExitCode::BadInput, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn style(args: &MapArgs) -> Style {
+    match (args.output.json, args.output.tag, &args.output.output) {
+        (true, ..) => Style::Json,
+        (_, true, _) => Style::Tagged,
+        (.., Some(_)) => Style::Files,
+        _ => Style::Plain,
+    }
+}
+
+fn log_plan(args: &MapArgs, target: &TargetSpec) -> Result<Option<LogPlan>, Failure> {
+    let target = ItemHash::of_target(target);
+    let plan = |path: &PathBuf, done, offset| LogPlan { path: path.clone(), target, done, offset };
+    match (&args.failure.log, &args.failure.resume) {
+        (_, Some(path)) => {
+            let resumed = log::resume(path, target, args.failure.resume_failed)
+                .map_err(|error| Failure::new(ExitCode::BadInput, error))?;
+            Ok(Some(plan(path, resumed.done, resumed.offset)))
+        }
+        (Some(path), None) => Ok(Some(plan(path, DoneKeys::default(), None))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn input_plan(args: &MapArgs, settings: &Settings, sources: Vec<Source>) -> (Option<FieldNames>, InputPlan) {
+    let items = &args.items;
+    let header = items.header.is_some().then(FieldNames::default);
+    let columns = match (&items.colsep, items.csv, &header) {
+        (Some(Delimiter(separator)), ..) => Some(Columns::Separated(separator.clone())),
+        (None, true, _) => Some(Columns::Csv),
+        (None, false, Some(_)) => Some(Columns::Separated(b"\t".to_vec())),
+        (None, false, None) => None,
+    };
+    let block = args.template.block.unwrap_or(settings.block).in_memory().max(1);
+    let cut = args.template.max_args.map_or(PipeCut::Bytes(block), PipeCut::Records);
+    let delimiter = match (&items.delimiter, items.null) {
+        (Some(Delimiter(bytes)), _) => bytes.clone(),
+        (None, true) => vec![0],
+        (None, false) => vec![b'\n'],
+    };
+    let pipe = args.template.pipe.then_some(cut);
+    (header.clone(), InputPlan { sources, delimiter, link: items.link, pipe, columns, header })
+}
+
+fn steps(args: &MapArgs, target: &TargetSpec, fields: bool) -> Steps {
+    let columns = args.items.csv || args.items.colsep.is_some() || args.items.header.is_some();
+    let encoding = match target {
+        TargetSpec::Command { .. } => Encoding::Bytes,
+        TargetSpec::Lines { .. } => Encoding::Line,
+        TargetSpec::Worker { .. } | TargetSpec::Python { .. } => match (fields, columns || args.items.raw) {
+            (true, true) => Encoding::JsonStringFields,
+            (true, false) => Encoding::JsonFields,
+            (false, true) => Encoding::JsonStrings,
+            (false, false) => Encoding::Json,
+        },
+    };
+    let template = &args.template;
+    let grouping = match (template.max_args, template.max_lines, template.fill) {
+        _ if template.pipe => None,
+        (Some(count), ..) => Some(Grouping::Count(count)),
+        (_, Some(count), _) => Some(Grouping::Lines(count)),
+        (.., true) => Some(Grouping::Fill),
+        (None, None, false) => None,
+    };
+    let mut steps = Steps::new(encoding).grouped(grouping);
+    steps.skip_empty = args.items.skip_empty;
+    steps
+}
+
+fn engine_config(args: &MapArgs, settings: &Settings, target: &TargetSpec) -> EngineConfig {
+    let (failure, pool) = (&args.failure, &args.pool);
+    let span = |flag: Option<crate::value::Span>, setting: Duration| flag.map_or(setting, |span| span.0);
+    EngineConfig {
+        slots: pool.jobs.unwrap_or(settings.jobs).on(available_cpus()),
+        lifecycle: match target {
+            TargetSpec::Command { .. } => Lifecycle::PerItem,
+            TargetSpec::Lines { .. } | TargetSpec::Worker { .. } | TargetSpec::Python { .. } => {
+                Lifecycle::Warm
+            }
+        },
+        window: pool.window.unwrap_or(settings.window),
+        retries: failure.retries.unwrap_or(settings.retries),
+        retry_delay: span(failure.retry_delay, settings.retry_delay),
+        max_crashes: failure.max_crashes.unwrap_or(settings.max_crashes),
+        timeout: failure.timeout.unwrap_or(settings.timeout).0,
+        grace: span(failure.grace, settings.grace),
+        start_timeout: span(pool.start_timeout, settings.start_timeout),
+        max_tasks: pool.max_tasks,
+        halt: failure.halt.map(|rule| rule.0),
+        delay: pool.delay(),
+        ..EngineConfig::default()
+    }
+}
+
+fn run(
+    args: &MapArgs,
+    settings: &Settings,
+    target: TargetSpec,
+    passing: Passing,
+    names: Option<FieldNames>,
+) -> Run {
+    use std::os::unix::ffi::OsStrExt;
+
+    let named = &args.target;
+    Run::Warm(match target {
+        TargetSpec::Command { words } if named.shell.is_some() => {
+            return Run::Command(Template::for_script(&words, passing).traced(args.template.trace));
+        }
+        TargetSpec::Command { words } => {
+            let braces = args.template.replace.as_ref().map_or(&b"{}"[..], |text| text.as_bytes());
+            let template = Template::new(&words, braces, passing, names);
+            return Run::Command(template.traced(args.template.trace));
+        }
+        TargetSpec::Lines { argv } => Target::Lines {
+            argv,
+            ahead: named.ahead.unwrap_or(settings.ahead),
+            reply_timeout: named.reply_timeout.map_or(settings.reply_timeout, |span| span.0),
+            eot: named.eot.as_ref().map(|text| text.as_bytes().to_vec()),
+        },
+        TargetSpec::Worker { argv, framing } => Target::Worker {
+            argv,
+            framing: match framing {
+                FramingName::Jsonl => Framing::JsonLines,
+                FramingName::Frame => Framing::Frames,
+                FramingName::Tsv => Framing::Tsv,
+            },
+            function: named.function.clone(),
+            stdio: named.worker_stdio,
+        },
+        TargetSpec::Python { module, function } => Target::Python {
+            interpreter: named.python.as_ref().unwrap_or(&settings.python).clone().into_bytes(),
+            module,
+            function,
+            starmap: named.starmap,
+        },
+    })
+}
