@@ -24,6 +24,7 @@ mod memory;
 mod nothing_lost;
 mod output;
 mod replacement;
+mod resume;
 mod retries;
 mod signals;
 mod starts;
