@@ -110,7 +110,11 @@ impl Ledger {
         fortune.starts += 1;
         if self.accounting != Accounting::Unknown && self.is_honest {
             let most = self.config.retries + 1;
-            assert!(fortune.starts <= most, "item {item} was started {} times, at most {most} allowed", fortune.starts);
+            assert!(
+                fortune.starts <= most,
+                "item {item} was started {} times, at most {most} allowed",
+                fortune.starts
+            );
         }
     }
 
@@ -119,7 +123,11 @@ impl Ledger {
         for effect in effects {
             self.check_one(effect, now);
         }
-        assert!(self.unreaped.is_empty(), "the dead are reaped in the step that tells of them: {:?}", self.unreaped);
+        assert!(
+            self.unreaped.is_empty(),
+            "the dead are reaped in the step that tells of them: {:?}",
+            self.unreaped
+        );
     }
 
     fn check_one(&mut self, effect: &Effect, now: Moment) {
@@ -136,7 +144,10 @@ impl Ledger {
             }
             Effect::Dispatch { worker, items, attempt } => {
                 let known = &self.known[&worker];
-                assert!(known.is_ready && !known.is_over && !known.must_end, "{worker} does not serve at {now:?}");
+                assert!(
+                    known.is_ready && !known.is_over && !known.must_end,
+                    "{worker} does not serve at {now:?}"
+                );
                 self.check_dispatch(worker, items, attempt);
             }
             Effect::Probe(worker) | Effect::Cancel { worker, .. } => self.lives(worker),
@@ -182,7 +193,10 @@ impl Ledger {
         self.lives(worker);
         for item in items.iter() {
             let fortune = self.items[index(item)];
-            assert!(fortune.holder.is_none_or(|holder| self.is_over(holder)), "item {item} is in one worker's hands");
+            assert!(
+                fortune.holder.is_none_or(|holder| self.is_over(holder)),
+                "item {item} is in one worker's hands"
+            );
             self.items[index(item)].holder = Some(worker);
             assert!(fortune.outcome.is_none(), "item {item} is finished");
             assert_eq!(attempt, fortune.retries + 1, "item {item}: its attempt");

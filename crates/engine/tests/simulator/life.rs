@@ -35,6 +35,8 @@ pub(crate) struct Life {
     pub(crate) is_deaf: bool,
     /// It has done its last thing; its exit is on the way.
     pub(crate) is_dead: bool,
+    /// It dies right after its hello, before it begins anything.
+    pub(crate) is_doomed: bool,
     pub(crate) has_spawned: bool,
     pub(crate) is_condemned: bool,
 }

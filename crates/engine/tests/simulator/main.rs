@@ -46,9 +46,27 @@ fn every_item_has_one_outcome_whatever_workers_do() {
     }
 
     let every = [
-        "spawn", "run", "dispatch", "probe", "cancel", "close input", "terminate", "kill", "settle", "retry", "reap",
-        "halted", "gave up", "ok", "failed", "timed out", "cancelled", "worker died", "quarantined",
+        "spawn",
+        "run",
+        "dispatch",
+        "probe",
+        "cancel",
+        "close input",
+        "terminate",
+        "kill",
+        "settle",
+        "retry",
+        "reap",
+        "halted",
+        "gave up",
+        "ok",
+        "failed",
+        "timed out",
+        "cancelled",
+        "worker died",
+        "quarantined",
     ];
+
     for name in every {
         assert!(seen.contains_key(name), "{name} did not occur in {seed} runs: {seen:?}");
     }

@@ -49,9 +49,9 @@ impl Plot {
         let wild = chance.one_of(&[0, 1, 5]);
         let rates = Rates {
             spawn_fails: wild * chance.one_of(&[0, 10, 100]),
-            start_dies: wild * chance.one_of(&[0, 10, 190]),
+            start_dies: wild * chance.one_of(&[0, 0, 10, 190, 200]),
             start_hangs: wild * chance.one_of(&[0, 20]),
-            idle_dies: wild * chance.one_of(&[0, 0, 10, 190]),
+            idle_dies: wild * chance.one_of(&[0, 0, 10, 190, 200]),
             fails: wild * chance.one_of(&[0, 20, 100]),
             dies: wild * chance.one_of(&[0, 10, 100]),
             hangs: if may_hang { wild * chance.one_of(&[0, 20]) } else { 0 },

@@ -1,7 +1,7 @@
 //! The simulated world: time, workers that live and die in it, and a host that carries out every effect.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use poolctl_engine::{
@@ -41,6 +41,9 @@ pub(crate) struct World {
     happenings: HashMap<u64, Happening>,
     lives: HashMap<WorkerId, Life>,
     scheduled: u64,
+    /// Asked for and not carried out yet, in order; an effect may lead to news before the next one's turn.
+    effects: VecDeque<Effect>,
+    is_carrying_out: bool,
     pub(crate) steps: u64,
 }
 
@@ -62,6 +65,8 @@ impl World {
             happenings: HashMap::new(),
             lives: HashMap::new(),
             scheduled: 0,
+            effects: VecDeque::new(),
+            is_carrying_out: false,
             steps: 0,
             plot,
         };
@@ -95,10 +100,8 @@ impl World {
             let next = self.agenda.peek().map(|Reverse((at, _))| *at);
             match (next, deadline) {
                 (None, None) => break,
-                (next, Some(deadline)) if next.is_none_or(|next| deadline <= next) => {
-                    let late = Duration::from_micros(self.chance.one_of(&[0, 0, 200, 9_000]));
-                    let latest = next.unwrap_or(Moment(u64::MAX));
-                    self.now = self.now.max((deadline + late).min(latest));
+                (next, Some(deadline)) if next.is_none_or(|next| self.tick_at(deadline) <= next) => {
+                    self.now = self.now.max(self.tick_at(deadline));
                     self.tell(Event::Tick);
                 }
                 (_, _) => {
@@ -113,6 +116,12 @@ impl World {
         self.engine.invariants();
         assert!(self.engine.is_quiet(), "no stall: {:?}\n{:#?}", self.engine.counts(), self.plot);
         self.ledger.check_end();
+    }
+
+    /// The host is not always on time: other news may come first.
+    fn tick_at(&self, deadline: Moment) -> Moment {
+        let lateness = [0, 0, 200, 9_000][usize::try_from(deadline.0 % 4).expect("small")];
+        deadline + Duration::from_micros(lateness)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -139,8 +148,13 @@ impl World {
             assert!(again.is_none_or(|again| again > self.now), "a tick does what is due: {again:?}");
         }
         self.ledger.check(&effects, self.now);
-        for effect in effects {
-            self.carry_out(effect);
+        self.effects.extend(effects);
+        if !self.is_carrying_out {
+            self.is_carrying_out = true;
+            while let Some(effect) = self.effects.pop_front() {
+                self.carry_out(effect);
+            }
+            self.is_carrying_out = false;
         }
     }
 
@@ -167,7 +181,11 @@ impl World {
                 let after = self.micros(500);
                 self.schedule(after, Happening::Dies(worker, EndCause::Ended));
             }
-            Effect::Settle { .. } | Effect::Retry { .. } | Effect::Reap(_) | Effect::Halted | Effect::GaveUp(_) => {}
+            Effect::Settle { .. }
+            | Effect::Retry { .. }
+            | Effect::Reap(_)
+            | Effect::Halted
+            | Effect::GaveUp(_) => {}
         }
     }
 
@@ -210,8 +228,10 @@ impl World {
             self.go_on(worker);
             return;
         }
+        let is_doomed = self.chance.permille(self.plot.rates.idle_dies);
+        self.lives.get_mut(&worker).expect("it says hello").is_doomed = is_doomed;
         self.tell(Event::Ready(worker, self.plot.capacity));
-        if self.chance.permille(self.plot.rates.idle_dies) {
+        if is_doomed {
             self.schedule(Duration::ZERO, Happening::Dies(worker, EndCause::Ended));
         }
         if self.chance.permille(self.plot.rates.retires) {
@@ -224,7 +244,7 @@ impl World {
     fn go_on(&mut self, worker: WorkerId) {
         let is_mux = self.is_mux();
         while let Some(life) = self.lives.get_mut(&worker).filter(|life| life.has_spawned && !life.is_dead) {
-            if !is_mux && !life.running.is_empty() {
+            if life.is_doomed || !is_mux && !life.running.is_empty() {
                 return;
             }
             if let Some(item) = life.queue.pop_front() {
@@ -420,7 +440,9 @@ impl World {
 
     /// News about a life that is over has no effect at all.
     fn tell_old_news(&mut self, slot: u32, item: Item) {
-        let Some(worker) = self.ledger.present_in(slot).filter(|worker| self.ledger.is_over(*worker)) else { return };
+        let Some(worker) = self.ledger.present_in(slot).filter(|worker| self.ledger.is_over(*worker)) else {
+            return;
+        };
         let end = End { claimed: Some(item), cause: EndCause::Ended };
         let event = self.chance.one_of(&[
             Event::Exited { worker, end },
@@ -436,7 +458,9 @@ impl World {
     }
 
     fn lie(&mut self, slot: u32, item: Item) {
-        let Some(worker) = self.ledger.present_in(slot).filter(|worker| !self.ledger.is_over(*worker)) else { return };
+        let Some(worker) = self.ledger.present_in(slot).filter(|worker| !self.ledger.is_over(*worker)) else {
+            return;
+        };
         let claim = Some(Claim { item, since: Moment(self.chance.below(self.now.0 * 2)) });
         let event = self.chance.one_of(&[
             Event::Answered { worker, item, answer: Answer::Ok },
