@@ -94,7 +94,7 @@ impl Desk {
             sink.run(items, lines_of(*told, results, items));
         } else {
             for item in items.iter() {
-                let attempt = delivery.attempt(item);
+                let attempt = if attempts == 0 { Attempt::default() } else { delivery.attempt(item) };
                 let payload = self.store.item(item).to_vec();
                 sink.settled(Report { item, payload, outcome, attempts, attempt });
             }

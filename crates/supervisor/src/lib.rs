@@ -32,6 +32,7 @@ pub use poolctl_protocol::{Level, RemoteError};
 pub use report::{Attempt, BadReply, GaveUp, LastStart, Notice, Report, Sink, Stream, TaskError};
 pub use resolve::ResolveError;
 pub use poolctl_engine::Counts;
+pub use poolctl_sys::clock::now;
 pub use poolctl_sys::cpu::available as available_cpus;
 pub use poolctl_sys::limits::raise_open_files;
 pub use poolctl_sys::waker::Waker;

@@ -19,8 +19,6 @@ pub(crate) struct Life {
     pub(crate) greeted: bool,
     /// Whether its end was asked for.
     pub(crate) dismissed: bool,
-    /// Whether the engine has done with it already.
-    pub(crate) disowned: bool,
     /// Whether the poller watches for room to write.
     pub(crate) writing: bool,
     /// When its memory was looked at last.
@@ -51,7 +49,6 @@ impl Life {
             fault: None,
             greeted: false,
             dismissed: false,
-            disowned: false,
             writing: false,
             weighed: now,
         }

@@ -64,6 +64,7 @@ pub struct Supervisor {
     inputs: Vec<Event>,
     last_start: LastStart,
     refusal: Option<GaveUp>,
+    given_up: bool,
     memory_kills: MemoryKills,
     max_rss: Option<u64>,
 }
@@ -174,6 +175,7 @@ impl Supervisor {
             inputs: Vec::new(),
             last_start: LastStart::default(),
             refusal: None,
+            given_up: false,
             memory_kills: MemoryKills::watch(),
             max_rss: config.max_rss,
         };

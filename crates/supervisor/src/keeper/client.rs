@@ -84,6 +84,7 @@ impl Keeper {
             cwd: None,
             fds: &[(stderr.as_fd(), 2), (far.as_fd(), SOCKET), (host.as_fd(), HOST)],
             nice: None,
+            open_files: None,
             die_with_parent: false,
         };
         let spawned = Spawner::new().and_then(|mut spawner| spawner.spawn(&command));

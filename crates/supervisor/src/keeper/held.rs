@@ -50,7 +50,12 @@ impl HeldSpawn {
     }
 
     /// Begins it.
-    pub(super) fn begin(&self, common: &Common, spawner: &mut Spawner) -> Result<Pidfd, SpawnError> {
+    pub(super) fn begin(
+        &self,
+        common: &Common,
+        open_files: Option<u64>,
+        spawner: &mut Spawner,
+    ) -> Result<Pidfd, SpawnError> {
         let mut strings = c_strings(&self.strings);
         let path = strings.next().unwrap_or_default();
         let argv: Vec<&CStr> = strings.by_ref().take(self.arguments).collect();
@@ -70,6 +75,7 @@ impl HeldSpawn {
             cwd: common.cwd.as_deref(),
             fds: &fds,
             nice: common.nice,
+            open_files,
             die_with_parent: true,
         })
     }

@@ -14,7 +14,7 @@ use poolctl_sys::pidfd::Pidfd;
 use poolctl_sys::poller::{Interest, Poller, Ready};
 use poolctl_sys::signals::ChildDeaths;
 use poolctl_sys::spawn::{Spawner, Stage};
-use poolctl_sys::{inherited, process, signals, transfer};
+use poolctl_sys::{inherited, limits, process, signals, transfer};
 use poolctl_types::ExitCode;
 
 use super::held::{Common, HeldSpawn};
@@ -97,6 +97,8 @@ struct Server {
     poller: Poller,
     spawner: Spawner,
     common: Option<Common>,
+    /// What workers get as their limit of open files: the keeper's own, before it raised that.
+    open_files: Option<u64>,
     workers: Workers,
     outbox: Outbox<Rc<Pidfd>>,
     outbox_state: Flushed,
@@ -114,6 +116,8 @@ impl Server {
         signals::block_all()?;
         signals::reset_all();
         process::set_subreaper()?;
+        let open_files = limits::open_files();
+        limits::raise_open_files()?;
         let children = ChildDeaths::new()?;
         let poller = Poller::new()?;
         poller.add(socket.as_fd(), SOCKET_TOKEN, Interest::Read)?;
@@ -127,6 +131,7 @@ impl Server {
             poller,
             spawner,
             common: None,
+            open_files,
             workers: Workers::default(),
             outbox: Outbox::new(),
             outbox_state: Flushed::All,
@@ -269,7 +274,7 @@ impl Server {
             let Some(held) = self.workers.next_to_begin() else { return Ok(()) };
             let common = self.common.as_ref().ok_or(ServeError::OutOfPlace)?;
             let worker = held.worker;
-            match held.begin(common, &mut self.spawner) {
+            match held.begin(common, self.open_files, &mut self.spawner) {
                 Ok(pidfd) => self.began(worker, pidfd)?,
                 Err(error) => self.tell(&Report::SpawnFailed {
                     worker,
@@ -381,6 +386,7 @@ fn wire_stage(stage: Stage) -> SpawnStage {
         Stage::Descriptors => SpawnStage::Descriptors,
         Stage::Directory => SpawnStage::Directory,
         Stage::Nice => SpawnStage::Nice,
+        Stage::OpenFiles => SpawnStage::OpenFiles,
         Stage::Exec => SpawnStage::Exec,
     }
 }

@@ -214,6 +214,14 @@ impl FrameLink {
             }
             (_, None) => Err(BadReply::NoHello.into()),
             (Kind::Published, _) => self.drain(peer, desk, sink),
+            (Kind::Ping, _) => {
+                // A worker waits for this echo behind a reply on the socket, before it publishes in the ring again.
+                Frame::write(self.outbox.bytes(), Kind::Ping, 0, frame.header.id, b"", b"");
+                if self.outbox.flush().is_err() {
+                    self.closed.get_or_insert(desk.now);
+                }
+                Ok(())
+            }
             (Kind::Ok | Kind::Err | Kind::Progress | Kind::Log, Some(caps)) => {
                 if caps.claim {
                     // What is in the ring was published before this frame was sent.

@@ -40,10 +40,6 @@ impl Supervisor {
             self.reap(worker);
             return;
         };
-        if life.disowned {
-            self.reap(worker);
-            return;
-        }
         let killed_by_us = life.dismissed;
         let out_of_memory =
             exit == Exit::Signal(SIGKILL) && !killed_by_us && self.memory_kills.have_grown();
@@ -217,8 +213,7 @@ impl Supervisor {
 
     fn keeper_failed(&mut self, reason: io::Error, sink: &mut dyn Sink) {
         self.keeper = KeeperState::Gone;
-        sink.notice(Notice::GaveUp(GaveUp::Keeper { reason }));
-        self.desk.tell_plain(Event::Stop(poolctl_engine::Stop::Kill), sink);
+        self.give_up(GaveUp::Keeper { reason }, sink);
     }
 }
 

@@ -1,13 +1,12 @@
 //! Carrying out what the engine asks for.
 
-use poolctl_engine::{Effect, Event, GiveUp};
+use poolctl_engine::{Effect, Event, GiveUp, Stop};
 use poolctl_types::WorkerId;
 
 use super::{KeeperState, SIGCONT, SIGKILL, SIGTERM, Supervisor};
-use crate::desk::Delivery;
 use crate::life::Work;
 use crate::link::Link;
-use crate::report::{GaveUp, Notice, Sink};
+use crate::report::{GaveUp, Notice, Sink, TaskError};
 
 impl Supervisor {
     /// Carries out every effect, and those that follow from it.
@@ -65,7 +64,7 @@ impl Supervisor {
             Effect::Halted => sink.notice(Notice::Halted),
             Effect::GaveUp(why) => {
                 let why = self.why_given_up(why);
-                sink.notice(Notice::GaveUp(why));
+                self.give_up(why, sink);
             }
             Effect::Settle { .. } | Effect::Retry { .. } => {
                 unreachable!("the desk hands these to the sink: {effect:?}")
@@ -104,6 +103,14 @@ impl Supervisor {
         GaveUp::TooManyStarts { starts, last: Box::new(std::mem::take(&mut self.last_start)) }
     }
 
+    /// Ends the run for a reason the engine does not know; told once.
+    pub(super) fn give_up(&mut self, why: GaveUp, sink: &mut dyn Sink) {
+        if !std::mem::replace(&mut self.given_up, true) {
+            sink.notice(Notice::GaveUp(why));
+            self.desk.tell_plain(Event::Stop(Stop::Term), sink);
+        }
+    }
+
     /// Tells the engine that a worker broke its rules; it believes it no more and has it killed.
     pub(super) fn accuse(&mut self, worker: WorkerId, breach: crate::link::Breach, sink: &mut dyn Sink) {
         let Some(life) = self.lives.get_mut(worker) else { return };
@@ -113,12 +120,8 @@ impl Supervisor {
         {
             tracing::debug!(%error, %worker, "its link was not watched any more");
         }
-        if let crate::report::TaskError::Refused { code, error } = breach.error {
-            self.refusal = Some(GaveUp::Refused { code, error });
-            life.disowned = true;
-            self.signal(worker, SIGKILL);
-            let event = Event::SpawnFailed { worker, lasting: poolctl_engine::Lasting::Yes };
-            self.desk.tell(event, Delivery::Nothing, sink);
+        if let TaskError::Refused { code, error } = breach.error {
+            self.give_up(GaveUp::Refused { code, error }, sink);
             return;
         }
         tracing::warn!(%worker, error = %breach.error, "a worker broke its rules");
