@@ -140,6 +140,8 @@ pub enum SpawnStage {
     Directory,
     /// Setting its nice value.
     Nice,
+    /// Setting its limit of open files.
+    OpenFiles,
     /// Executing the program.
     Exec,
 }

@@ -72,6 +72,7 @@ fn bare() -> Result<f64, Box<dyn Error>> {
             cwd: None,
             fds: &[],
             nice: None,
+            open_files: None,
             die_with_parent: false,
         })?;
         poller.add(pidfd.as_fd(), number, Interest::Read)?;

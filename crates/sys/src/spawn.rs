@@ -46,6 +46,8 @@ pub struct Command<'a> {
     pub fds: &'a [(BorrowedFd<'a>, RawFd)],
     /// Its nice value; `None`: this process's.
     pub nice: Option<i32>,
+    /// How many files it may have open (the soft limit); `None`: as many as this process.
+    pub open_files: Option<u64>,
     /// Whether it is killed when the *thread* that spawns it ends.
     pub die_with_parent: bool,
 }
@@ -67,6 +69,8 @@ pub enum Stage {
     Directory,
     /// Setting its nice value.
     Nice,
+    /// Setting its limit of open files.
+    OpenFiles,
     /// Executing the program.
     Exec,
 }
@@ -81,6 +85,7 @@ impl fmt::Display for Stage {
             Stage::Descriptors => "hand over descriptors",
             Stage::Directory => "change the working directory",
             Stage::Nice => "set the nice value",
+            Stage::OpenFiles => "set the limit of open files",
             Stage::Exec => "execute the program",
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use poolctl_protocol::keeper::{MAX_PACKET_BYTES, MAX_PACKET_DESCRIPTORS};
 use poolctl_sys::packet::{Sent, Socket};
@@ -65,7 +65,7 @@ impl<D: AsFd> Outbox<D> {
     /// Sends as many packets as the socket takes.
     pub(super) fn flush(&mut self, socket: &Socket) -> io::Result<Flushed> {
         while let Some(packet) = self.packets.front() {
-            let mut borrowed = [BorrowedFd::from(socket.as_fd()); MAX_PACKET_DESCRIPTORS];
+            let mut borrowed = [socket.as_fd(); MAX_PACKET_DESCRIPTORS];
             for (place, descriptor) in borrowed.iter_mut().zip(&packet.descriptors) {
                 *place = descriptor.as_fd();
             }

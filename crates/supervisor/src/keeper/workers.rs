@@ -11,7 +11,9 @@ use super::held::HeldSpawn;
 /// Every worker the host has asked for and not had reaped.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
-    held: VecDeque<HeldSpawn>,
+    held: HashMap<WorkerId, HeldSpawn>,
+    /// In which order to begin them; names dropped ones too, but never in front.
+    order: VecDeque<WorkerId>,
     /// By pid, which is theirs alone until they are reaped.
     leaders: HashMap<u32, Leader>,
     pids: HashMap<WorkerId, u32>,
@@ -34,23 +36,34 @@ impl Workers {
 
     /// Queues a spawn.
     pub(super) fn hold(&mut self, spawn: HeldSpawn) {
-        self.held.push_back(spawn);
+        self.order.push_back(spawn.worker);
+        self.held.insert(spawn.worker, spawn);
     }
 
-    /// The next spawn to begin now, if one may be begun.
-    pub(super) fn next_to_begin(&mut self) -> Option<HeldSpawn> {
-        if self.may_begin() { self.held.pop_front() } else { None }
-    }
-
-    /// Whether [`Workers::next_to_begin`] would give one.
+    /// Whether there is a spawn to begin, and it may be begun now.
     pub(super) fn may_begin(&self) -> bool {
         !self.held.is_empty() && self.max_running.is_none_or(|most| self.living < most)
     }
 
+    /// The next spawn to begin now, if one may be begun.
+    pub(super) fn next_to_begin(&mut self) -> Option<HeldSpawn> {
+        let first = if self.may_begin() { self.order.pop_front() } else { None };
+        let spawn = first.and_then(|worker| self.held.remove(&worker));
+        self.skip_dropped();
+        spawn
+    }
+
     /// Takes back a spawn that has not begun; false if there is no such.
     pub(super) fn drop_held(&mut self, worker: WorkerId) -> bool {
-        let place = self.held.iter().position(|spawn| spawn.worker == worker);
-        place.and_then(|place| self.held.remove(place)).is_some()
+        let dropped = self.held.remove(&worker).is_some();
+        self.skip_dropped();
+        dropped
+    }
+
+    fn skip_dropped(&mut self) {
+        while self.order.front().is_some_and(|worker| !self.held.contains_key(worker)) {
+            self.order.pop_front();
+        }
     }
 
     /// A spawn succeeded.

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use super::{Command, Pointers, SpawnError, Stage};
 use crate::signals;
@@ -30,6 +30,7 @@ pub(super) struct Plan {
     above: RawFd,
     not_default: Vec<i32>,
     nice: Option<i32>,
+    open_files: Option<Rlimit>,
     /// Who must still be the parent after the death signal is set.
     parent: Option<Pid>,
     failure: Cell<Option<(Stage, i32)>>,
@@ -61,6 +62,9 @@ impl Plan {
         self.env.fill(command.env);
         self.cwd = command.cwd.and_then(|cwd| ptr::NonNull::new(cwd.as_ptr().cast_mut()));
         self.nice = command.nice;
+        self.open_files = command
+            .open_files
+            .map(|current| Rlimit { current: Some(current), maximum: getrlimit(Resource::Nofile).maximum });
         self.parent = command.die_with_parent.then(rustix::process::getpid);
         self.not_default.clear();
         self.not_default.extend_from_slice(not_default);
@@ -151,6 +155,11 @@ fn follow(plan: &Plan) -> (Stage, Errno) {
         && let Err(errno) = rustix::process::setpriority_process(None, nice)
     {
         return (Stage::Nice, errno);
+    }
+    if let Some(limit) = &plan.open_files
+        && let Err(errno) = setrlimit(Resource::Nofile, *limit)
+    {
+        return (Stage::OpenFiles, errno);
     }
     unblock_signals();
     let path = plan.path.map_or(ptr::null(), |path| path.as_ptr().cast_const());

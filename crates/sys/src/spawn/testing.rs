@@ -30,6 +30,7 @@ pub(crate) fn shell_with(script: &str, fds: &[(BorrowedFd<'_>, i32)]) -> Pidfd {
         cwd: None,
         fds,
         nice: None,
+        open_files: None,
         die_with_parent: false,
     };
     Spawner::new().unwrap().spawn(&command).unwrap()

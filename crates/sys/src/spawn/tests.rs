@@ -34,7 +34,16 @@ fn read_to_end(end: &OwnedFd) -> String {
 }
 
 fn command<'a>(path: &'a CStr, argv: &'a [&'a CStr]) -> Command<'a> {
-    Command { path, argv, env: &[], cwd: None, fds: &[], nice: None, die_with_parent: false }
+    Command {
+        path,
+        argv,
+        env: &[],
+        cwd: None,
+        fds: &[],
+        nice: None,
+        open_files: None,
+        die_with_parent: false,
+    }
 }
 
 fn failure_of(command: &Command<'_>) -> (Stage, i32) {
@@ -194,14 +203,15 @@ fn a_failed_start_leaves_no_child_and_no_descriptor() {
 }
 
 #[test]
-fn environment_directory_and_nice_value_are_as_asked() {
+fn environment_directory_and_limits_are_as_asked() {
     let (read, write) = pipe::pair().unwrap();
-    let argv = [SH, c"-c", c"pwd; echo $COLOUR; nice; env | grep -c ."];
+    let argv = [SH, c"-c", c"pwd; echo $COLOUR; nice; ulimit -Sn"];
     let fds = [(write.as_fd(), 1)];
     let command = Command {
         cwd: Some(c"/usr"),
         env: &[c"COLOUR=blue", c"PATH=/usr/bin:/bin"],
         nice: Some(7),
+        open_files: Some(99),
         fds: &fds,
         ..command(SH, &argv)
     };
@@ -209,9 +219,7 @@ fn environment_directory_and_nice_value_are_as_asked() {
     let child = Spawner::new().unwrap().spawn(&command).unwrap();
     drop(write);
 
-    // COLOUR, PATH, and what the shell itself adds (PWD; bash: SHLVL and _ too).
-    let text = read_to_end(&read);
-    assert!(text.starts_with("/usr\nblue\n7\n"), "{text}");
+    assert_eq!(read_to_end(&read), "/usr\nblue\n7\n99\n");
     child.wait_for_end(None).unwrap();
     child.reap().unwrap();
 }
