@@ -73,6 +73,7 @@ class Worker:
         self.ring_rest = b""
         self.socket_rest = b""
         self.frames = []
+        self.own_ping = None
         self.socket, theirs = socket.socketpair()
         script = os.open(SCRIPT, os.O_RDONLY)
         self.process = self.start(target, function, cwd, dict(env), interpreter, theirs.fileno(), script)
@@ -127,9 +128,12 @@ class Worker:
         except ConnectionResetError:
             data = b""
         frames, self.socket_rest = split_frames(self.socket_rest + data, "socket")
-        if any(frame.kind in (OK, ERR, LOG) for frame in frames) or not data:
-            self.drain_ring(may_release=False)
-        self.frames += frames
+        for frame in frames:
+            if frame.kind in (OK, ERR, LOG):
+                self.drain_ring(may_release=False)
+            if frame.kind == PING and frame.item != self.own_ping:
+                self.send(frame_bytes(PING, frame.item))
+            self.frames.append(frame)
         self.drain_ring(may_release)
         return bool(data)
 

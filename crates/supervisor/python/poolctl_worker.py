@@ -22,16 +22,15 @@ it looks at `phase`: so one of them always sees the other.
 import os
 import sys
 import time
+from _struct import Struct
 from _thread import RLock, allocate_lock
 from io import RawIOBase, TextIOWrapper
-
-from _struct import Struct
 from mmap import MADV_DONTFORK, mmap
 
 REQUESTS, REPLIES, CLAIM, SCRIPT = 3, 4, 5, 6
 HELLO, TASK, OK, ERR, LOG, PING, BYE, BATCH, PUBLISHED, RELEASE = 0, 1, 2, 3, 7, 8, 9, 10, 12, 13
 HEADER = Struct("<IBBHQ")
-MAX_BODY_BYTES, READ_BYTES, MAX_READ_BYTES = 64 << 20, 1 << 18, 1 << 20
+MAX_BODY_BYTES, READ_BYTES = 64 << 20, 1 << 18
 KICK_NS, MAX_WAITING_PRINTS = 1_000_000, 1000
 
 # A reply is packed in one go, padded into bytes that are not published yet; a longer one takes the long way.
@@ -62,16 +61,14 @@ class Inbox:
     """The frames that come on fd 3."""
 
     def __init__(self, ring):
-        self.ring = ring
-        self.buffer = bytearray()
+        self.ring, self.buffer = ring, bytearray()
         # Batches met while waiting for room in the ring; the supervisor limits how many items it sends ahead.
         self.waiting = []
-        self.has_ended = False
+        self.has_ended, self.awaited_echo = False, None
 
     def read_frame(self):
         """The next frame as (kind, id, payload), or None at the end of the stream."""
         buffer = self.buffer
-        missing = 16
         while True:
             if len(buffer) >= 16:
                 body_len, kind, _, meta_len, item = HEADER.unpack_from(buffer)
@@ -80,12 +77,11 @@ class Inbox:
                     payload = bytes(memoryview(buffer)[16 + meta_len:end])
                     del buffer[:end]
                     return kind, item, payload
-                missing = end - len(buffer)
-            chunk = b"" if self.has_ended else os.read(REQUESTS, min(max(missing, READ_BYTES), MAX_READ_BYTES))
+            chunk = os.read(REQUESTS, READ_BYTES)
+            buffer += chunk
             if not chunk:
                 self.has_ended = True
                 return None
-            buffer += chunk
 
     def take(self):
         """Reads one frame and acts on it; false at the end of the stream. Blocks."""
@@ -97,8 +93,10 @@ class Inbox:
             self.ring.released = item
         elif kind in (TASK, BATCH):
             self.waiting.append((item, payload))
-        elif kind == PING:
+        elif kind == PING and item != self.awaited_echo:
             write_all(REPLIES, frame_of(PING, item, b"", b""))
+        elif kind == PING:
+            self.awaited_echo = None
         return True
 
 
@@ -125,13 +123,13 @@ class Ring:
         published = self.words[2]
         at = 64 + published % self.size
         free = self.released + self.size - published
-        return at, published - at, min(64 + self.size, at + free) - SMALL.size
+        return at, published - at, -1 if self.inbox.has_ended else min(64 + self.size, at + free) - SMALL.size
 
     def publish(self, frame):
         """Puts a frame into the ring; waits for room; false if it is too long or there will be no room."""
         published, size = self.words[2], self.size
         end = published + len(frame)
-        if len(frame) * 4 > size:
+        if len(frame) * 4 > size or self.inbox.has_ended:
             return False
         while end - self.released > size:
             self.kick()
@@ -149,7 +147,11 @@ class Ring:
         return True
 
     def reply(self, kind, item, meta, payload):
-        """Sends a reply of any length. The supervisor empties the ring before it looks at a reply on fd 4."""
+        """Sends a reply of any length.
+
+        One on fd 4 must not be overtaken by the next in the ring, nor the other way round: the supervisor empties the
+        ring before it takes it, and this side waits for the echo of a ping behind it before it publishes again.
+        """
         if len(payload) > MAX_BODY_BYTES:
             kind = ERR
             payload = describe(Refusal("ValueError", f"the function returned {len(payload)} bytes of JSON, which is over "
@@ -157,6 +159,10 @@ class Ring:
         frame = frame_of(kind, item, meta, payload)
         if not self.publish(frame):
             write_all(REPLIES, frame)
+            self.inbox.awaited_echo = item
+            write_all(REPLIES, frame_of(PING, item, b"", b""))
+            while self.inbox.awaited_echo is not None and self.inbox.take():
+                pass
 
     def log(self, stream, data):
         """Puts what was printed into the ring, in the name of the item that is claimed."""
@@ -177,9 +183,7 @@ class Printed(RawIOBase):
     """Takes what is printed and puts it into the ring, whole and in order with the replies."""
 
     def __init__(self, ring, descriptor, stream):
-        self.ring = ring
-        self.descriptor = descriptor
-        self.stream = stream
+        self.ring, self.descriptor, self.stream = ring, descriptor, stream
         self.name = f"<{stream.decode()}>"
 
     def write(self, data):
@@ -193,13 +197,17 @@ class Printed(RawIOBase):
             with ring_lock:
                 if not activity:
                     activity.append(None)
+                is_taken = phase[0] == CALL or phase[0] == LOOP and len(activity) < MAX_WAITING_PRINTS
                 if phase[0] == CALL:
                     self.ring.log(self.stream, data)
-                elif phase[0] == LOOP and len(activity) < MAX_WAITING_PRINTS:
+                elif is_taken:
                     activity.append((self, data))
-                else:
-                    write_all(self.descriptor, data)
+            if not is_taken:
+                write_all(self.descriptor, data)
         return len(data)
+
+    def as_text(self):
+        return TextIOWrapper(self, "utf-8", "backslashreplace", "\n", write_through=True)
 
     def writable(self):
         return True
@@ -240,9 +248,7 @@ class Refusal(Exception):
     """An error of the worker's own finding: no traceback helps with it. `code` is for one that cannot start."""
 
     def __init__(self, type_name, message, code=0):
-        self.type_name = type_name
-        self.message = message
-        self.code = code
+        self.type_name, self.message, self.code = type_name, message, code
 
 
 HINTS = {
@@ -357,14 +363,14 @@ def message_of(error):
         return f"<its __str__ raised {type(broken).__name__}>"
 
 
-def without_own_frames(traceback):
-    """The part of a traceback that is the function's: what comes behind this file's last frame and the importer's."""
-    theirs, entry = traceback, traceback
+def without_own_frames(entry):
+    """The part of a traceback that is the function's: without this file, the importer and the event loop before it."""
     while entry is not None:
-        if entry.tb_frame.f_code.co_filename.startswith((OWN_FILE, "<frozen importlib")):
-            theirs = entry.tb_next
+        name = entry.tb_frame.f_code.co_filename
+        if not name.startswith((OWN_FILE, "<frozen importlib")) and "/asyncio/" not in name:
+            break
         entry = entry.tb_next
-    return theirs
+    return entry
 
 
 def trace_of(error):
@@ -473,7 +479,7 @@ def run_alone(ring, function, item, line, is_timed):
 
 def run_batch(ring, function, item, payload, is_timed):
     """Decodes a batch in one go and runs it."""
-    lines = payload[:-1] if payload.endswith(b"\n") else payload
+    lines = payload.rstrip(b"\n")
     phase[0] = LOOP
     try:
         values = decode("[" + lines.replace(b"\n", b",").decode() + "]")
@@ -559,11 +565,8 @@ def prepare_paths(target):
 
 def serve(target, path):
     ring = Ring()
-    for descriptor, stream in ((1, "stdout"), (2, "stderr")):
-        raw = Printed(ring, descriptor, stream.encode())
-        writer = TextIOWrapper(raw, "utf-8", "backslashreplace", "\n", write_through=True)
-        setattr(sys, stream, writer)
-        setattr(sys, f"__{stream}__", writer)
+    sys.stdout = sys.__stdout__ = Printed(ring, 1, b"stdout").as_text()
+    sys.stderr = sys.__stderr__ = Printed(ring, 2, b"stderr").as_text()
     is_timed = os.environ.pop("POOLCTL_TIMING", "") == "1"
     is_spread = os.environ.pop("POOLCTL_STARMAP", "") == "1"
     prepare_paths(target)
