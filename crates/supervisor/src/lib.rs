@@ -30,7 +30,7 @@ pub use output::Output;
 pub use poolctl_engine::{Config as EngineConfig, Gate, Halt, HaltAt, HaltHow, Lifecycle, Outcome, Stop, Timeout};
 pub use poolctl_protocol::{Level, RemoteError};
 pub use report::{Attempt, BadReply, GaveUp, LastStart, Notice, Report, Sink, Stream, TaskError};
-pub use resolve::ResolveError;
+pub use resolve::{ResolveError, resolve};
 pub use poolctl_engine::Counts;
 pub use poolctl_sys::clock::now;
 pub use poolctl_sys::cpu::available as available_cpus;

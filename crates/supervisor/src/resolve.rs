@@ -48,7 +48,10 @@ impl ResolveError {
 }
 
 /// The path to run for `program`: itself if it has a slash, else the first executable of that name on PATH.
-pub(crate) fn resolve(program: &[u8]) -> Result<PathBuf, ResolveError> {
+///
+/// # Errors
+/// There is no such program, or it cannot be run.
+pub fn resolve(program: &[u8]) -> Result<PathBuf, ResolveError> {
     if program.is_empty() {
         return Err(ResolveError::Empty);
     }

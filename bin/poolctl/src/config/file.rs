@@ -191,9 +191,10 @@ mod tests {
 
         assert_eq!(found.len(), KEYS.len());
         let mut settings = Settings { retries: 9, ..Settings::default() };
-        for (found, key) in found.iter().zip(&KEYS) {
-            assert_eq!((found.key.name, found.text.as_str()), (key.name, key.default));
-            (found.key.set)(&mut settings, &found.text).unwrap();
+        for key in &KEYS {
+            let found = found.iter().find(|found| found.key.name == key.name).unwrap();
+            assert_eq!((key.name, found.text.as_str()), (key.name, key.default));
+            (key.set)(&mut settings, &found.text).unwrap();
         }
         assert_eq!(settings, Settings::default());
         assert!(

@@ -85,6 +85,7 @@ pub(crate) struct ItemSink {
     tally: Tally,
     halted: bool,
     gave_up: Option<GaveUp>,
+    has_given_up: bool,
 }
 
 impl ItemSink {
@@ -112,6 +113,7 @@ impl ItemSink {
             tally: Tally::default(),
             halted: false,
             gave_up: None,
+            has_given_up: false,
         }
     }
 
@@ -132,7 +134,7 @@ impl ItemSink {
 
     /// Whether the run was given up.
     pub(crate) fn has_given_up(&self) -> bool {
-        self.gave_up.is_some()
+        self.has_given_up
     }
 
     /// Why output could not be put aside, once.
@@ -168,7 +170,9 @@ impl ItemSink {
 
     /// Says that nothing follows, and gives the outlets back to be waited for.
     pub(crate) fn finish(mut self) -> (Outlet, Outlet) {
-        if !self.config.quiet {
+        // When the reader of the results went away, the run ended as it was meant to; when no worker could start,
+        // there is more to say than how many items that left over.
+        if !self.config.quiet && !self.out.has_failed() && !self.has_given_up {
             let summary = self.complaints.summary(self.tally);
             self.err.put(summary.as_bytes());
         }
@@ -343,7 +347,10 @@ impl Sink for ItemSink {
                 tracing::info!(%item, fraction, note, "progress of an item");
             }
             Notice::Halted => self.halted = true,
-            Notice::GaveUp(why) => self.gave_up = Some(why),
+            Notice::GaveUp(why) => {
+                self.gave_up = Some(why);
+                self.has_given_up = true;
+            }
             Notice::KeeperLost => {
                 if !self.config.quiet {
                     self.say("warning: the keeper of the workers died; started another\n");

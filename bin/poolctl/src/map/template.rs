@@ -70,6 +70,14 @@ impl Template {
         Self { words, passing, names: FieldNames::default(), trace: false }
     }
 
+    /// The program, if it is the same for every item.
+    pub(crate) fn program(&self) -> Option<&[u8]> {
+        match self.words.first().map(Vec::as_slice) {
+            Some([Part::Literal(program)]) => Some(program),
+            _ => None,
+        }
+    }
+
     /// Whether the command depends on where it runs (`{%}`).
     pub(crate) fn uses_slot(&self) -> bool {
         self.words.iter().flatten().any(|part| matches!(part, Part::Slot))

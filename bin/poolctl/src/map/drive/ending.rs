@@ -99,5 +99,15 @@ fn start_failure(why: GaveUp) -> Failure {
         GaveUp::Keeper { .. } => (ExitCode::Internal, None),
         _ => (ExitCode::CannotStart, None),
     };
-    Failure::new(code, why).details(details.unwrap_or_default())
+    let silent =
+        matches!(&why, GaveUp::TooManyStarts { last, .. } if last.stderr.is_empty() && last.error.is_none());
+    let failure = Failure::new(code, why).details(details.unwrap_or_default());
+    if silent {
+        failure.hint(
+            "a worker first says hello on descriptor 4: {\"poolctl\":1} (docs/protocol.md); a plain line filter \
+             runs with --lines",
+        )
+    } else {
+        failure
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
-use poolctl_supervisor::{PoolConfig, ResolveError, StartError, Supervisor, Target, Waker, now};
+use poolctl_supervisor::{PoolConfig, ResolveError, StartError, Supervisor, Target, Waker, now, resolve};
 use poolctl_types::{ExitCode, Moment};
 
 use super::News;
@@ -59,7 +59,11 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
     }
     let (grace, items, quiet) = (plan.engine.grace, plan.sink.items, plan.sink.quiet);
     let target = match plan.run {
-        Run::Command(template) => Target::Command(Box::new(template)),
+        Run::Command(template) => {
+            // Said once, and not for every item.
+            template.program().map_or(Ok(()), resolve_program)?;
+            Target::Command(Box::new(template))
+        }
         Run::Warm(target) => target,
     };
     let supervisor = Supervisor::start(PoolConfig {
@@ -115,6 +119,11 @@ fn start_failure(error: StartError) -> Failure {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
+}
+
+/// Makes sure that there is such a program.
+fn resolve_program(program: &[u8]) -> Result<(), Failure> {
+    resolve(program).map(drop).map_err(|reason| start_failure(StartError::Program(reason)))
 }
 
 /// A name that no other run of this machine has: no two have the same pid at the same moment.

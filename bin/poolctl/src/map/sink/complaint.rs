@@ -108,7 +108,7 @@ impl Complaints {
             parts.push(format!("{} of {total} items failed", tally.failed));
         }
         if tally.cancelled > 0 {
-            parts.push(format!("{} not run or stopped", tally.cancelled));
+            parts.push(format!("{} cancelled", tally.cancelled));
         }
         if parts.is_empty() { String::new() } else { format!("poolctl: {}\n", parts.join(", ")) }
     }
@@ -154,7 +154,7 @@ fn first_line(text: &str) -> String {
 fn details(attempt: &Attempt) -> String {
     let mut text = String::new();
     if let Some(TaskError::Remote(remote)) = &attempt.error
-        && let Some(trace) = &remote.trace
+        && let Some(trace) = remote.trace.as_ref().filter(|trace| trace.trim_end().lines().count() > 1)
     {
         indent(&mut text, trace.as_bytes());
     }
@@ -242,6 +242,6 @@ mod tests {
 
         assert_eq!(complaints.summary(tally(0, 0)), "");
         assert_eq!(complaints.summary(tally(2, 0)), "poolctl: 2 of 7 items failed\n");
-        assert_eq!(complaints.summary(tally(1, 4)), "poolctl: 1 of 10 items failed, 4 not run or stopped\n");
+        assert_eq!(complaints.summary(tally(1, 4)), "poolctl: 1 of 10 items failed, 4 cancelled\n");
     }
 }

@@ -15,7 +15,7 @@ pub(crate) enum InputError {
     Read { name: String, source: io::Error },
     /// An item is no JSON.
     #[error("{place}, column {column}: not JSON: {shown}")]
-    Json { place: Place, column: usize, shown: String, source: serde_json::Error },
+    Json { place: Place, column: usize, shown: String, source: JsonProblem },
     /// An item that must be text is not UTF-8.
     #[error("{place}, column {column}: not UTF-8: {shown}")]
     NotUtf8 { place: Place, column: usize, shown: String },
@@ -36,11 +36,25 @@ pub(crate) enum InputError {
     TooLong { place: Place },
 }
 
+/// What is wrong with a text that is no JSON, without the place in it, which is told before.
+#[derive(Debug)]
+pub(crate) struct JsonProblem(pub(super) serde_json::Error);
+
+impl fmt::Display for JsonProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let place = format!(" at line {} column {}", self.0.line(), self.0.column());
+        f.write_str(text.strip_suffix(&place).unwrap_or(&text))
+    }
+}
+
+impl std::error::Error for JsonProblem {}
+
 impl InputError {
     /// What the person can do.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            InputError::Json { source, .. } if source.is_eof() => Some(
+            InputError::Json { source, .. } if source.0.is_eof() => Some(
                 "an item is one line of JSON; `jq -c .[]` makes a line of each member of an array; --raw takes lines as strings",
             ),
             InputError::Json { .. } => Some("--raw takes lines as strings"),
@@ -105,7 +119,13 @@ impl fmt::Display for Place {
 pub(crate) fn shown(item: &[u8]) -> String {
     const MOST: usize = 60;
     let text = String::from_utf8_lossy(&item[..item.len().min(4 * MOST)]);
-    let mut shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    let mut shown = String::new();
+    for character in text.chars().take(MOST) {
+        match character {
+            '"' | '\'' => shown.push(character),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
     if text.chars().count() > MOST || item.len() > 4 * MOST {
         shown.push('…');
     }

@@ -3,7 +3,7 @@
 use poolctl_supervisor::Block;
 use serde::de::IgnoredAny;
 
-use super::error::{InputError, Place, shown};
+use super::error::{InputError, JsonProblem, Place, shown};
 
 /// Says which record it is, should that be needed.
 type Where<'a> = &'a dyn Fn() -> Place;
@@ -26,8 +26,9 @@ fn is_plain_number(item: &[u8]) -> bool {
 /// Writes a record that must be JSON, on one line.
 pub(super) fn put_value(to: &mut Vec<u8>, record: &[u8], place: Where<'_>) -> Result<(), InputError> {
     check_text(record, place)?;
-    if let Err(source) = serde_json::from_slice::<IgnoredAny>(record) {
-        let column = column(record, &source);
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(record) {
+        let column = column(record, &error);
+        let source = JsonProblem(error);
         return Err(InputError::Json { place: place(), column, shown: shown(record), source });
     }
     // A line break in JSON is space between tokens: inside a string it would have been refused.

@@ -176,7 +176,7 @@ mod tests {
         let (items, error) = encoded(Encoding::Json, &["1", "", "{\"a\": [2,  3]}", "{\"a\": x}", "5"]);
 
         assert_eq!(items, ["1", "{\"a\": [2,  3]}"]);
-        assert_eq!(error.unwrap(), "stdin, line 4, column 7: not JSON: `{\\\"a\\\": x}`");
+        assert_eq!(error.unwrap(), "stdin, line 4, column 7: not JSON: `{\"a\": x}`");
     }
 
     #[test]
