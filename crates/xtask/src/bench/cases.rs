@@ -116,10 +116,10 @@ const LINES: Case = Case {
             output: "5m",
         },
         Runner {
-            name: "`xargs -d '\\n' -P1 -n1000 printf '%s\\n'`, no filter at all",
-            line: "xargs -d '\\n' -P1 -n1000 printf '%s\\n' <5m",
-            items: 5_000_000,
-            output: "5m",
+            name: "GNU `parallel --pipe -k -j2 -N64 cat`, 64 lines a process",
+            line: "parallel --will-cite --pipe -k -j2 -N64 cat <20k",
+            items: 20_000,
+            output: "20k",
         },
     ],
 };

@@ -10,16 +10,17 @@ pub(crate) fn section(case: &Case, figures: &[Figures]) -> String {
     let best = |index: usize| figures.get(index).and_then(|figures| figures.best(case.unit));
     let mut text = format!("### {}\n\n| | best | median | poolctl is |\n|---|---:|---:|---:|\n", case.title);
     for (index, (runner, figures)) in case.runners.iter().zip(figures).enumerate() {
+        let name = runner.name.replace('|', "\\|");
         let (Some(own_best), Some(median)) = (best(index), figures.median()) else {
-            line(&mut text, format_args!("| {} | not measured: not installed | | |", runner.name));
+            line(&mut text, format_args!("| {name} | not measured: not installed | | |"));
             continue;
         };
         let times = match best(0) {
-            Some(ours) if index > 0 => format!("{:.2} × as good", times_better(case.unit, ours, own_best)),
+            Some(ours) if index > 0 => times(times_better(case.unit, ours, own_best)),
             _ => String::new(),
         };
         let (own_best, median) = (shown(case.unit, own_best), shown(case.unit, median));
-        line(&mut text, format_args!("| {} | {own_best} | {median} | {times} |", runner.name));
+        line(&mut text, format_args!("| {name} | {own_best} | {median} | {times} |"));
     }
     line(&mut text, format_args!("\n{}\n", target(case, best(0), best(1))));
     text
@@ -43,6 +44,11 @@ pub(crate) fn target(case: &Case, ours: Option<f64>, second: Option<f64>) -> Str
         Verdict::Unknown => "unknown",
     };
     format!("Target: {asked}. Measured: {got}. {verdict}.")
+}
+
+/// A ratio, to the digits that mean something.
+fn times(ratio: f64) -> String {
+    if ratio < 10.0 { format!("{ratio:.2} × as good") } else { format!("{ratio:.0} × as good") }
 }
 
 /// A figure with its unit.
@@ -77,7 +83,7 @@ mod tests {
             runners: &[
                 Runner { name: "ours", line: "", items: 1, output: "" },
                 Runner { name: "floor", line: "", items: 1, output: "" },
-                Runner { name: "peer", line: "", items: 1, output: "" },
+                Runner { name: "a | b", line: "", items: 1, output: "" },
             ],
         };
         let mut figures = vec![Figures::default(); 3];
@@ -92,7 +98,7 @@ mod tests {
             "### X\n\n| | best | median | poolctl is |\n|---|---:|---:|---:|\n\
              | ours | 260 µs an item | 260 µs an item |  |\n\
              | floor | 200 µs an item | 200 µs an item | 0.77 × as good |\n\
-             | peer | not measured: not installed | | |\n\n\
+             | a \\| b | not measured: not installed | | |\n\n\
              Target: at most 1.35 × the floor. Measured: 1.30 ×. met.\n\n"
         );
     }
