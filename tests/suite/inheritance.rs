@@ -1,5 +1,6 @@
 //! What a worker is given, and nothing more: descriptors, group, directory, environment.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use poolctl_testkit::{DEADLINE, Sandbox, descriptors, wait_until};
@@ -75,8 +76,13 @@ fn a_function_has_its_channels_and_nothing_of_its_neighbours() {
         sandbox.map(["-j4", "python:f.py:f"]).after_shell(MANY).input(crate::peer::numbers(1, 40)).run();
 
     for line in ours.expect_quiet().lines() {
-        let held: Vec<u32> = serde_json::from_str(&line).expect("an array");
-        assert!(held.iter().all(|number| *number <= 6), "{line}");
+        let held: BTreeMap<String, String> = serde_json::from_str(&line).expect("an object");
+        let own = held.iter().filter(|(_, target)| *target != "/proc/self/fd" && !target.ends_with("/fd"));
+        let links = own.clone().filter(|(_, target)| target.starts_with("socket:")).count();
+        let claims = own.clone().filter(|(_, target)| target.starts_with("/memfd:poolctl-claim")).count();
+        let streams = own.clone().filter(|(number, _)| ["0", "1", "2"].contains(&number.as_str())).count();
+        assert!(links == 2 && (1..=2).contains(&claims) && streams == 3, "{line}");
+        assert_eq!(own.count(), links + claims + streams, "{line}");
     }
 }
 

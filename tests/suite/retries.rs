@@ -117,7 +117,7 @@ fn a_deadline_ends_the_whole_run_with_its_own_code() {
         .map(["--deadline", "500ms", "--grace", "100ms", "--shell", "sleep 1000", ":::", "a", "b"])
         .run();
 
-    ours.expect_code(124).expect_words(&["--deadline"]);
+    ours.expect_code(124).expect_words(&["deadline"]);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn halt_soon_lets_the_running_items_finish() {
     running.wait_stderr("exit code 9");
     sandbox.release("gate");
 
-    let finished = running.wait().expect_code(3).expect_words(&["--halt"]);
+    let finished = running.wait().expect_code(3).expect_words(&["halt"]);
     assert_eq!(finished.text(), "1 finished\n");
     assert_eq!(sandbox.read("further"), b"", "no item may start after the halt");
 }
@@ -154,7 +154,7 @@ fn halt_now_stops_the_running_items() {
 
     let ours = sandbox.map(["-j2", "--halt", "now,fail=1", "--shell", script]).input(numbers(1, 50)).run();
 
-    ours.expect_code(3).expect_stdout("").expect_words(&["--halt"]);
+    ours.expect_code(3).expect_stdout("").expect_words(&["halt"]);
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn terminate_lets_running_items_finish_within_the_grace() {
     wait_for_bytes(&sandbox, "started", 4);
 
     running.signal(Signal::SIGTERM);
-    running.wait_stderr("stopping");
+    running.wait_stderr("stopping: no new items, 2 running");
     release(&sandbox, &running);
 
     running.wait().expect_code(143).expect_stdout("1 finished\n2 finished\n");
