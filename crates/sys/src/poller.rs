@@ -1,10 +1,10 @@
 //! Waits for many descriptors at once (epoll, level-triggered).
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
@@ -48,7 +48,6 @@ pub struct Ready {
 /// A set of descriptors to wait for.
 pub struct Poller {
     epoll: OwnedFd,
-    events: Vec<epoll::Event>,
 }
 
 impl Poller {
@@ -58,7 +57,7 @@ impl Poller {
     /// No descriptors or memory left.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, events: Vec::with_capacity(EVENTS_PER_WAIT) })
+        Ok(Self { epoll })
     }
 
     /// Adds `fd`, known by `token` from now on.
@@ -92,13 +91,15 @@ impl Poller {
     /// None is known that the arguments here can cause.
     pub fn wait(&mut self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> io::Result<()> {
         ready.clear();
-        self.events.clear();
         let timeout = timeout.map(timespec);
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+        // Not kept from wait to wait: events may hold pointers, which would bind the poller to one thread.
+        let mut room = [const { MaybeUninit::uninit() }; EVENTS_PER_WAIT];
+        let events = match epoll::wait(&self.epoll, &mut room, timeout.as_ref()) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
-        }
-        ready.extend(self.events.iter().map(|event| {
+        };
+        ready.extend(events.iter().map(|event| {
             let (flags, data) = (event.flags, event.data);
             let ended = epoll::EventFlags::HUP | epoll::EventFlags::ERR | epoll::EventFlags::RDHUP;
             let broken = epoll::EventFlags::HUP | epoll::EventFlags::ERR;
