@@ -22,6 +22,7 @@ mod spill;
 mod store;
 mod supervisor;
 
+pub mod host;
 pub mod keeper;
 
 pub use block::Block;

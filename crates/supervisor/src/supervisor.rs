@@ -225,6 +225,11 @@ impl Supervisor {
         self.inputs.push(Event::Gate(gate));
     }
 
+    /// An item is not wanted any more: it ends as cancelled, unless it has its outcome by then.
+    pub fn cancel(&mut self, item: Item) {
+        self.inputs.push(Event::CancelItem(item));
+    }
+
     /// Stops the run, this hard.
     pub fn stop(&mut self, stop: Stop) {
         self.inputs.push(Event::Stop(stop));

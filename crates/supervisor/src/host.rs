@@ -1,0 +1,238 @@
+//! A supervisor shared by threads: whoever waits for a result drives the loop meanwhile, so that it costs no hop.
+//!
+//! # States
+//! *The loop's state* (supervisor and ledger) is behind one mutex, which only the leader takes.
+//! *The door*, behind a second mutex that nobody holds while he waits, says who leads and holds what is handed in:
+//!
+//! | leader | who drives | how it goes on |
+//! |---|---|---|
+//! | the driver | the host's own thread, in `epoll_wait` | a caller that wants to lead queues and wakes it; it hands over |
+//! | a caller | a thread inside [`Handle::wait`] | it leaves when it has what it waits for, at its time limit, or by a panic |
+//! | nobody | nobody, between two leaders | the next caller takes the lead at once; else the driver does |
+//!
+//! The driver itself *leads*, *naps* (sleeps for [`NAP`] at most) or is *asleep* (until it is called).
+//! A caller that may not lead sleeps on its own *seat*, in the queue for the lead and in the list of what it waits for.
+//!
+//! # Steps
+//! 1. Hand in: under the door, put a letter into the inbox. If the leader may be sleeping, wake it (eventfd), once; if
+//!    nobody leads and the sender does not wait for the result, call the driver.
+//! 2. Lead: under the door, take the inbox and say "I may sleep"; turn the loop; store the outcomes in their calls;
+//!    under the door, say "I do not sleep" and give the room back; then, with no mutex held, wake seats and tasks.
+//! 3. Leave: under the door, give the lead to the caller that has queued longest and wake its seat. If none has, nobody
+//!    leads: the driver is called at once if anything is in flight, or if it is asleep.
+//!
+//! The nap: in a loop of single calls nothing is in flight between two of them. Calling the driver each time would
+//! wake a thread per call, which takes the lead just to be asked for it. So a driver that has handed over naps, and
+//! looks after a nap whether the lead is free; it takes it then, or naps again if there was a new leader meanwhile. It
+//! falls asleep for good if one leader led the whole nap, which calls it when it leaves. So a dead idle worker is
+//! noticed a nap late at most, and only while such a loop runs; whatever has a result or a deadline is served at once.
+//!
+//! # Why no wake is lost
+//! The inbox, the queue, "may sleep" and the leader change under the door only. A letter comes before the leader takes
+//! the inbox, and is taken; or after, and then "may sleep" stands and the eventfd stays readable. A caller enters a
+//! call's list of watchers under the call's mutex, where outcomes are stored, and only while it has none; so it sees
+//! the outcome or is woken. A seat remembers that it was woken before it slept.
+//!
+//! # If a thread leaves
+//! A leader that unwinds hands over on its way. A panic inside the loop ends the host: every call is refused with
+//! [`Refusal::Broken`], workers are killed. A task's `Waker` that panics is reported and otherwise ignored. A queued
+//! caller that leaves is taken off the queue, and hands over at once if the lead was given to it meanwhile.
+//! In a forked copy of the process nobody leads: every handle answers [`Refusal::ForkedHost`] before it takes a mutex,
+//! which a thread that was not copied may hold.
+
+mod call;
+mod door;
+mod drive;
+mod ledger;
+mod seat;
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use poolctl_engine::Stop;
+
+pub use self::call::{Call, Need, Settled};
+use self::door::Letter;
+use self::drive::{Goal, Shared};
+use crate::block::Block;
+use crate::config::PoolConfig;
+use crate::report::GaveUp;
+use crate::supervisor::{StartError, Supervisor};
+
+#[cfg(doc)]
+use self::door::NAP;
+
+/// A supervisor and the thread that drives it while nobody else does. Dropping it kills the workers and waits for that.
+#[derive(Debug)]
+pub struct Host {
+    handle: Handle,
+    driver: Option<JoinHandle<()>>,
+}
+
+/// What hands items in to a host and waits for outcomes, from any thread. It does not keep the host alive.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// How much may be in flight: handed in and without an outcome. What comes above waits at the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Items, counted when a block comes in: the last block may go beyond.
+    pub items: u64,
+    /// Their bytes, likewise.
+    pub bytes: usize,
+}
+
+/// Whether a sender is about to wait for the outcome of what it hands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// It calls [`Handle::wait`] next, and so drives the loop itself.
+    Wait,
+    /// It goes on to other things.
+    Leave,
+}
+
+/// Why a host takes nothing in, or did not run what it had taken.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// This is a forked copy of the process whose host it is; the workers are not its own.
+    #[error("the pool belongs to the process that this one was forked from")]
+    ForkedHost,
+    /// It was closed or stopped.
+    #[error("the pool is closed")]
+    Closed,
+    /// It has given up: workers cannot be started.
+    #[error("the pool has given up")]
+    GaveUp(#[source] Arc<GaveUp>),
+    /// A panic in the loop has ended it.
+    #[error("the pool has ended by a panic")]
+    Broken,
+}
+
+impl Host {
+    /// Starts a supervisor and its driver.
+    ///
+    /// # Errors
+    /// [`StartError`], when nothing could run.
+    pub fn start(config: PoolConfig, room: Room) -> Result<Self, StartError> {
+        let shared = Arc::new(Shared::new(Supervisor::start(config)?, room));
+        let driven = Arc::clone(&shared);
+        let driver = thread::Builder::new()
+            .name("poolctl-driver".to_owned())
+            .spawn(move || driven.drive())
+            .map_err(StartError::Setup)?;
+        Ok(Self { handle: Handle { shared }, driver: Some(driver) })
+    }
+
+    /// What may be used beside the host, and after it: everything is refused then.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.handle.check_fork().is_err() {
+            // There is no such thread here.
+            std::mem::forget(self.driver.take());
+            return;
+        }
+        self.handle.shared.hand_in(Letter::Stop(Stop::Kill));
+        if self.handle.shared.is_leading() {
+            // Dropped by the waker of a task, called by this thread: the loop below us ends the host.
+            return;
+        }
+        if let Some(driver) = self.driver.take()
+            && driver.join().is_err()
+        {
+            tracing::error!("the driver of a pool has panicked");
+        }
+    }
+}
+
+impl Handle {
+    /// Hands in the items of `block`, which become the next items of `call`.
+    ///
+    /// Blocks while there is no room, driving the loop or sleeping.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing of `block` was taken in.
+    pub fn submit(&self, call: &Arc<Call>, block: Block, intent: Intent) -> Result<(), Refusal> {
+        self.check_fork()?;
+        if block.is_empty() {
+            return Ok(());
+        }
+        let mut block = Some(block);
+        loop {
+            if self.shared.try_submit(call, &mut block, intent)? {
+                return Ok(());
+            }
+            self.shared.wait(Goal::Room, None);
+        }
+    }
+
+    /// Waits until `call` has what is needed, driving the loop or sleeping. Says whether it has; without a limit it
+    /// fails to only when the host has ended.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn wait(&self, call: &Call, need: Need, until: Option<Instant>) -> Result<bool, Refusal> {
+        self.check_fork()?;
+        Ok(self.shared.wait(Goal::Outcome(call, need), until))
+    }
+
+    /// Asks that what `call` still waits for is not run, or stopped. Its items then end as cancelled, unless they end
+    /// otherwise before.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn cancel(&self, call: &Arc<Call>) -> Result<(), Refusal> {
+        self.check_fork()?;
+        if !call.is_met(Need::All) {
+            self.shared.hand_in(Letter::Cancel(Arc::clone(call)));
+        }
+        Ok(())
+    }
+
+    /// Takes nothing in any more; what was taken in goes on.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn close(&self) -> Result<(), Refusal> {
+        self.check_fork()?;
+        self.shared.hand_in(Letter::Close);
+        Ok(())
+    }
+
+    /// Takes nothing in any more, and stops what was taken in, this hard.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn stop(&self, stop: Stop) -> Result<(), Refusal> {
+        self.check_fork()?;
+        self.shared.hand_in(Letter::Stop(stop));
+        Ok(())
+    }
+
+    /// Waits until the host, having been closed or stopped, has ended and no process of it is left.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn wait_for_end(&self) -> Result<(), Refusal> {
+        self.check_fork()?;
+        self.shared.wait(Goal::End, None);
+        Ok(())
+    }
+
+    /// Whether this is the process that has the host.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`] if not.
+    pub fn check_fork(&self) -> Result<(), Refusal> {
+        if self.shared.is_at_home() { Ok(()) } else { Err(Refusal::ForkedHost) }
+    }
+}

@@ -1,0 +1,247 @@
+//! What was handed in together, and what became of it: outcomes in the order of the items.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+
+use poolctl_types::Item;
+
+use super::Refusal;
+use super::seat::{Seat, Wake, lock};
+use crate::report::Report;
+
+/// Items that were handed in together, or one after another, and their outcomes as they come.
+#[derive(Debug, Default)]
+pub struct Call {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    submitted: u64,
+    settled: u64,
+    /// Items in the supervisor's hands.
+    posted: u64,
+    /// The first item in the supervisor's numbers, once known.
+    first: Option<Item>,
+    /// Sorted by index; what was taken out is gone.
+    outcomes: VecDeque<(u64, Settled)>,
+    seats: Vec<(Need, Arc<Seat>)>,
+    task: Option<(Need, Waker)>,
+    /// Why what has no outcome will never have one.
+    refusal: Option<Refusal>,
+}
+
+/// How items of a call ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Settled {
+    /// `count` items next to each other are ok.
+    Run {
+        /// How many.
+        count: u32,
+        /// Their results, each ended by LF.
+        results: Vec<u8>,
+    },
+    /// One item, with all that is known of it.
+    One(Box<Report>),
+    /// One item was not run to an end.
+    Refused {
+        /// Why.
+        why: Refusal,
+    },
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Every item that was handed in has its outcome.
+    All,
+    /// The item of this index has its outcome, all before it having been taken out.
+    Next(u64),
+}
+
+impl Call {
+    /// A call without items.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Whether what is needed is there.
+    #[must_use]
+    pub fn is_met(&self, need: Need) -> bool {
+        lock(&self.state).is_met(need)
+    }
+
+    /// Takes out the first outcome left, which must be that of the item `index`: with its neighbours, if it came so.
+    #[must_use]
+    pub fn take(&self, index: u64) -> Option<Settled> {
+        let mut state = lock(&self.state);
+        if state.outcomes.front().is_some_and(|(first, _)| *first == index) {
+            return state.outcomes.pop_front().map(|(_, settled)| settled);
+        }
+        state.refusal.clone().map(|why| Settled::Refused { why })
+    }
+
+    /// Looks at the first outcome left.
+    pub fn peek<T>(&self, look: impl FnOnce(&Settled) -> T) -> Option<T> {
+        lock(&self.state).outcomes.front().map(|(_, settled)| look(settled))
+    }
+
+    /// Has `waker` called when what is needed is there, unless it is: says whether it is. One task at a time.
+    #[must_use]
+    pub fn poll(&self, need: Need, waker: &Waker) -> bool {
+        let mut state = lock(&self.state);
+        let met = state.is_met(need);
+        if met {
+            state.task = None;
+        } else if !state.task.as_ref().is_some_and(|(known, task)| *known == need && task.will_wake(waker)) {
+            state.task = Some((need, waker.clone()));
+        }
+        met
+    }
+
+    /// No task waits any more.
+    pub fn forget_task(&self) {
+        let task = lock(&self.state).task.take();
+        drop(task);
+    }
+
+    /// Has `seat` woken when what is needed is there, unless it is: says whether it is.
+    pub(super) fn watch(&self, need: Need, seat: &Arc<Seat>) -> bool {
+        let mut state = lock(&self.state);
+        let met = state.is_met(need);
+        if !met && !state.seats.iter().any(|(_, known)| Arc::ptr_eq(known, seat)) {
+            state.seats.push((need, Arc::clone(seat)));
+        }
+        met
+    }
+
+    pub(super) fn unwatch(&self, seat: &Arc<Seat>) {
+        lock(&self.state).seats.retain(|(_, known)| !Arc::ptr_eq(known, seat));
+    }
+
+    /// Counts `count` further items as handed in; says the index of the first.
+    pub(super) fn submit(&self, count: u64) -> u64 {
+        let mut state = lock(&self.state);
+        let index = state.submitted;
+        state.submitted += count;
+        index
+    }
+
+    /// `count` of the items are in the supervisor's hands now, from `first` on.
+    pub(super) fn post(&self, first: Item, count: u64) {
+        let mut state = lock(&self.state);
+        state.first.get_or_insert(first);
+        state.posted += count;
+    }
+
+    /// The first item, and how many are in the supervisor's hands.
+    pub(super) fn posted(&self) -> Option<(Item, u64)> {
+        let state = lock(&self.state);
+        Some((state.first?, state.posted))
+    }
+
+    /// Stores the outcome of the items from `index` on, and adds to `wakes` who waits for it.
+    pub(super) fn settle(&self, index: u64, settled: Settled, wakes: &mut Vec<Wake>) {
+        let mut state = lock(&self.state);
+        let count = u64::from(settled.count());
+        state.settled += count;
+        state.posted = state.posted.saturating_sub(count);
+        let place = state.outcomes.partition_point(|(known, _)| *known < index);
+        state.outcomes.insert(place, (index, settled));
+        state.call_watchers(wakes);
+    }
+
+    /// What has no outcome by now will never have one, and that is an end to all waiting.
+    pub(super) fn refuse(&self, why: Refusal, wakes: &mut Vec<Wake>) {
+        let mut state = lock(&self.state);
+        state.refusal.get_or_insert(why);
+        state.call_watchers(wakes);
+    }
+}
+
+impl State {
+    fn is_met(&self, need: Need) -> bool {
+        if self.refusal.is_some() {
+            return true;
+        }
+        match need {
+            Need::All => self.settled == self.submitted,
+            Need::Next(index) => self.outcomes.front().is_some_and(|(first, _)| *first == index),
+        }
+    }
+
+    fn call_watchers(&mut self, wakes: &mut Vec<Wake>) {
+        let mut seats = std::mem::take(&mut self.seats);
+        seats.retain(|(need, seat)| {
+            let met = self.is_met(*need);
+            if met {
+                wakes.push(Wake::Seat(Arc::clone(seat)));
+            }
+            !met
+        });
+        self.seats = seats;
+        if self.task.as_ref().is_some_and(|(need, _)| self.is_met(*need)) {
+            wakes.extend(self.task.take().map(|(_, waker)| Wake::Task(waker)));
+        }
+    }
+}
+
+impl Settled {
+    /// Of how many items this is the outcome.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        match self {
+            Settled::Run { count, .. } => *count,
+            Settled::One(_) | Settled::Refused { .. } => 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(count: u32) -> Settled {
+        Settled::Run { count, results: b"x\n".repeat(count as usize) }
+    }
+
+    #[test]
+    fn outcomes_come_out_in_the_order_of_items_whatever_order_they_came_in() {
+        let call = Call::new();
+        let mut wakes = Vec::new();
+        assert_eq!(call.submit(3), 0);
+        assert_eq!(call.submit(2), 3);
+
+        call.settle(3, run(2), &mut wakes);
+        assert!(call.take(0).is_none(), "the first item has no outcome yet");
+        call.settle(1, run(2), &mut wakes);
+        call.settle(0, run(1), &mut wakes);
+
+        assert!(call.is_met(Need::All));
+        assert_eq!(
+            [0, 1, 3].map(|index| call.take(index).map(|settled| settled.count())),
+            [Some(1), Some(2), Some(2)]
+        );
+        assert!(wakes.is_empty(), "nobody waited");
+    }
+
+    #[test]
+    fn a_seat_is_woken_once_what_it_needs_is_there_and_not_before() {
+        let call = Call::new();
+        let (all, next) = (Seat::new(), Seat::new());
+        let mut wakes = Vec::new();
+        call.submit(2);
+        assert!(!call.watch(Need::All, &all));
+        assert!(!call.watch(Need::Next(0), &next));
+
+        call.settle(1, run(1), &mut wakes);
+        assert_eq!(wakes.len(), 0);
+        call.settle(0, run(1), &mut wakes);
+
+        assert_eq!(wakes.len(), 2);
+        assert!(call.watch(Need::All, &all), "whoever comes later sees that it is there");
+    }
+}

@@ -1,0 +1,263 @@
+//! Who leads, who wants to, and what was handed in: the little that all threads share.
+//!
+//! Only plain transitions here; who calls them with which mutex held is in [`super`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use poolctl_engine::Stop;
+
+use super::call::Call;
+use super::ledger::Freed;
+use super::seat::Seat;
+use super::{Refusal, Room};
+use crate::block::Block;
+
+/// How long the driver sleeps before it looks whether a caller has left the lead lying.
+pub(super) const NAP: Duration = Duration::from_millis(1);
+
+/// What is handed in.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// Items, which are those of `call` from `index` on.
+    Items { call: Arc<Call>, index: u64, block: Block },
+    /// What this call has not got is not wanted any more.
+    Cancel(Arc<Call>),
+    /// No items follow.
+    Close,
+    /// No items follow, and those here are stopped.
+    Stop(Stop),
+}
+
+/// Who drives the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leader {
+    /// Nobody.
+    None,
+    /// The host's own thread, this one.
+    Driver(ThreadId),
+    /// This thread was given the lead and is on its way.
+    Named(ThreadId),
+    /// This thread.
+    Caller(ThreadId),
+}
+
+/// What the driver does while it does not lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driver {
+    /// It looks at the door within a [`NAP`].
+    Naps,
+    /// It looks when it is called.
+    Sleeps,
+}
+
+/// How far the host is.
+#[derive(Debug, Clone)]
+pub(super) enum Stage {
+    /// It takes items in.
+    Open,
+    /// It takes none, and finishes what it has.
+    Closing,
+    /// Its workers are gone.
+    Ended(Refusal),
+}
+
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) leader: Leader,
+    /// How often the lead was taken.
+    pub(super) terms: u64,
+    pub(super) driver: Driver,
+    pub(super) stage: Stage,
+    /// Callers that want to lead, the longest waiting first.
+    pub(super) queue: VecDeque<Arc<Seat>>,
+    /// Callers that wait for room, or for the end.
+    pub(super) watchers: Vec<Arc<Seat>>,
+    /// Bounded by `room`, but for cancels: of these there is one per call at most in flight.
+    pub(super) inbox: Vec<Letter>,
+    /// The leader has taken the inbox and may be waiting for events.
+    pub(super) may_sleep: bool,
+    room: Room,
+    items: u64,
+    bytes: usize,
+}
+
+/// Whom a sender or a leaving leader has to wake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nobody.
+    Nobody,
+    /// The leader, out of its wait for events.
+    Leader,
+    /// The driver, out of its sleep.
+    Driver,
+}
+
+impl Door {
+    pub(super) fn new(room: Room) -> Self {
+        Self {
+            leader: Leader::None,
+            terms: 0,
+            driver: Driver::Naps,
+            stage: Stage::Open,
+            queue: VecDeque::new(),
+            watchers: Vec::new(),
+            inbox: Vec::new(),
+            may_sleep: false,
+            room,
+            items: 0,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_))
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.items < self.room.items && self.bytes < self.room.bytes
+    }
+
+    /// Whether this thread is in the middle of leading.
+    pub(super) fn is_led_by(&self, thread: ThreadId) -> bool {
+        matches!(self.leader, Leader::Driver(leader) | Leader::Caller(leader) if leader == thread)
+    }
+
+    /// Takes a letter in; says who must be woken for it, if nobody comes by himself.
+    pub(super) fn put(&mut self, letter: Letter) -> Next {
+        match &letter {
+            Letter::Items { block, .. } => {
+                self.items += block.len() as u64;
+                self.bytes += block.byte_len();
+            }
+            Letter::Close | Letter::Stop(_) if !self.has_ended() => self.stage = Stage::Closing,
+            Letter::Cancel(_) | Letter::Close | Letter::Stop(_) => {}
+        }
+        self.inbox.push(letter);
+        match self.leader {
+            Leader::None => Next::Driver,
+            Leader::Driver(_) | Leader::Named(_) | Leader::Caller(_) => self.rouse(),
+        }
+    }
+
+    /// Whether the leader must be woken so that it looks at the door. Once it is, it need not be again.
+    pub(super) fn rouse(&mut self) -> Next {
+        if std::mem::take(&mut self.may_sleep) { Next::Leader } else { Next::Nobody }
+    }
+
+    /// Gives room back. True if there is room now for who waits for it.
+    pub(super) fn free(&mut self, freed: Freed) -> bool {
+        self.items = self.items.saturating_sub(freed.items);
+        self.bytes = self.bytes.saturating_sub(freed.bytes);
+        self.has_room()
+    }
+
+    /// Somebody leads from here on.
+    pub(super) fn lead(&mut self, leader: Leader) {
+        self.leader = leader;
+        self.terms += 1;
+    }
+
+    /// The leader leaves: gives the lead to the longest waiter, whose seat is to be woken, or to nobody.
+    pub(super) fn leave(&mut self) -> (Option<Arc<Seat>>, Next) {
+        self.may_sleep = false;
+        if let Some(seat) = self.queue.pop_front() {
+            self.lead(Leader::Named(seat.thread()));
+            return (Some(seat), Next::Nobody);
+        }
+        self.leader = Leader::None;
+        let in_flight = self.items > 0 || !self.inbox.is_empty() || !matches!(self.stage, Stage::Open);
+        let next = if in_flight || self.driver == Driver::Sleeps { Next::Driver } else { Next::Nobody };
+        (None, next)
+    }
+
+    /// Puts a caller into the queue, unless it is there.
+    pub(super) fn enqueue(&mut self, seat: &Arc<Seat>) {
+        if !self.queue.iter().any(|known| Arc::ptr_eq(known, seat)) {
+            self.queue.push_back(Arc::clone(seat));
+        }
+    }
+
+    /// Takes a caller off the queue.
+    pub(super) fn dequeue(&mut self, seat: &Arc<Seat>) {
+        self.queue.retain(|known| !Arc::ptr_eq(known, seat));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door() -> Door {
+        Door::new(Room { items: 10, bytes: 100 })
+    }
+
+    fn items(count: usize) -> Letter {
+        let mut block = Block::new();
+        for _ in 0..count {
+            block.push(b"");
+        }
+        Letter::Items { call: Call::new(), index: 0, block }
+    }
+
+    #[test]
+    fn a_leader_that_may_sleep_is_woken_once_for_many_letters() {
+        let mut door = door();
+        door.lead(Leader::Driver(Seat::new().thread()));
+        door.may_sleep = true;
+
+        assert_eq!([door.put(items(1)), door.put(items(1))], [Next::Leader, Next::Nobody]);
+    }
+
+    #[test]
+    fn the_lead_goes_to_the_longest_waiter() {
+        let mut door = door();
+        let (first, second) = (Seat::new(), Seat::new());
+        door.lead(Leader::Driver(Seat::new().thread()));
+        door.enqueue(&first);
+        door.enqueue(&second);
+        door.enqueue(&first);
+
+        let (named, next) = door.leave();
+
+        assert!(named.is_some_and(|seat| Arc::ptr_eq(&seat, &first)));
+        assert_eq!((door.leader, next), (Leader::Named(first.thread()), Next::Nobody));
+        assert_eq!(door.queue.len(), 1);
+    }
+
+    #[test]
+    fn a_napping_driver_is_let_nap_only_while_nothing_is_in_flight() {
+        let mut door = door();
+        door.lead(Leader::Caller(Seat::new().thread()));
+        assert_eq!(door.leave().1, Next::Nobody);
+
+        door.lead(Leader::Caller(Seat::new().thread()));
+        door.driver = Driver::Sleeps;
+        assert_eq!(door.leave().1, Next::Driver);
+
+        door.driver = Driver::Naps;
+        assert_eq!(door.put(items(1)), Next::Driver);
+        door.inbox.clear();
+        door.lead(Leader::Caller(Seat::new().thread()));
+        assert_eq!(door.leave().1, Next::Driver, "an item is in flight");
+        door.free(Freed { items: 1, bytes: 1 });
+        assert_eq!(door.leave().1, Next::Nobody);
+    }
+
+    #[test]
+    fn room_is_for_items_and_for_bytes() {
+        let mut door = door();
+        door.put(items(10));
+        assert!(!door.has_room());
+        assert!(door.free(Freed { items: 1, bytes: 0 }));
+        door.put(Letter::Items {
+            call: Call::new(),
+            index: 0,
+            block: Block { bytes: vec![0; 100], ends: vec![100] },
+        });
+        door.free(Freed { items: 9, bytes: 0 });
+        assert!(!door.has_room(), "too many bytes");
+    }
+}

@@ -1,0 +1,403 @@
+//! Driving: taking the lead, turning the loop, handing over. The protocol is in [`super`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use poolctl_sys::clock;
+use poolctl_sys::waker::Waker;
+use poolctl_types::Moment;
+
+use super::call::{Call, Need};
+use super::door::{Door, Driver, Leader, Letter, NAP, Next, Stage};
+use super::ledger::Ledger;
+use super::seat::{Seat, Wake, lock};
+use super::{Intent, Refusal, Room};
+use crate::block::Block;
+use crate::supervisor::{Supervisor, Turn};
+
+/// What all handles of a host share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// The process that has the host.
+    pid: u32,
+    waker: Waker,
+    door: Mutex<Door>,
+    /// Where the driver sleeps; goes with `door`.
+    driver_bell: Condvar,
+    looped: Mutex<Loop>,
+}
+
+/// The state of the loop: the leader's alone.
+#[derive(Debug)]
+struct Loop {
+    /// `None` once it has ended.
+    supervisor: Option<Supervisor>,
+    ledger: Ledger,
+    /// The inbox of last time, for its memory.
+    letters: Vec<Letter>,
+}
+
+/// What a thread leads or sleeps for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Goal<'a> {
+    /// An outcome.
+    Outcome(&'a Call, Need),
+    /// Room for more items.
+    Room,
+    /// The end of the host.
+    End,
+    /// The driver's: somebody else wants to lead.
+    GiveWay,
+}
+
+/// The lead, from taking it to handing it over, however that comes.
+struct Term<'a>(&'a Shared);
+
+impl Drop for Term<'_> {
+    fn drop(&mut self) {
+        self.0.leave(lock(&self.0.door));
+    }
+}
+
+impl Shared {
+    pub(super) fn new(supervisor: Supervisor, room: Room) -> Self {
+        Self {
+            pid: std::process::id(),
+            waker: supervisor.waker(),
+            door: Mutex::new(Door::new(room)),
+            driver_bell: Condvar::new(),
+            looped: Mutex::new(Loop {
+                supervisor: Some(supervisor),
+                ledger: Ledger::default(),
+                letters: Vec::new(),
+            }),
+        }
+    }
+
+    /// Whether this is the process that has the host, and no forked copy.
+    pub(super) fn is_at_home(&self) -> bool {
+        std::process::id() == self.pid
+    }
+
+    /// Whether the calling thread is in the middle of leading.
+    pub(super) fn is_leading(&self) -> bool {
+        lock(&self.door).is_led_by(thread::current().id())
+    }
+
+    /// Puts a letter into the inbox, unless the host has ended.
+    pub(super) fn hand_in(&self, letter: Letter) {
+        let mut door = lock(&self.door);
+        if door.has_ended() {
+            return;
+        }
+        let next = door.put(letter);
+        drop(door);
+        self.wake(&next);
+    }
+
+    /// Takes the block in if there is room. Says whether there was.
+    pub(super) fn try_submit(
+        &self,
+        call: &Arc<Call>,
+        block: &mut Option<Block>,
+        intent: Intent,
+    ) -> Result<bool, Refusal> {
+        let mut door = lock(&self.door);
+        match &door.stage {
+            Stage::Open => {}
+            Stage::Closing => return Err(Refusal::Closed),
+            Stage::Ended(why) => return Err(why.clone()),
+        }
+        if !door.has_room() {
+            return Ok(false);
+        }
+        let Some(block) = block.take() else { return Ok(true) };
+        let index = call.submit(block.len() as u64);
+        // Who waits next takes the lead, or queues for the driver's and wakes it then.
+        let comes_itself = intent == Intent::Wait && matches!(door.leader, Leader::None | Leader::Driver(_));
+        let may_sleep = door.may_sleep;
+        let next = door.put(Letter::Items { call: Arc::clone(call), index, block });
+        if comes_itself {
+            door.may_sleep = may_sleep;
+        } else {
+            drop(door);
+            self.wake(&next);
+        }
+        Ok(true)
+    }
+
+    /// Waits until the goal is met, leading if possible. Says whether it is; it may not be by `until`, nor when the
+    /// host has ended.
+    pub(super) fn wait(&self, goal: Goal<'_>, until: Option<Instant>) -> bool {
+        let me = thread::current().id();
+        let mut seat = None;
+        let met = loop {
+            if self.is_met(goal) {
+                break true;
+            }
+            if has_passed(until) {
+                break false;
+            }
+            let mut door = lock(&self.door);
+            if door.has_ended() {
+                break self.is_met_with(goal, &door);
+            }
+            match door.leader {
+                // The waker of some task, called by this very thread while it leads, waits for an outcome.
+                Leader::Driver(leader) | Leader::Caller(leader) if leader == me => {
+                    drop(door);
+                    self.lead(goal, until);
+                }
+                Leader::Named(leader) if leader == me => {
+                    door.leader = Leader::Caller(me);
+                    self.lead_term(door, goal, until);
+                }
+                Leader::None => {
+                    door.lead(Leader::Caller(me));
+                    self.lead_term(door, goal, until);
+                }
+                Leader::Driver(_) | Leader::Named(_) | Leader::Caller(_) => {
+                    let seat = seat.get_or_insert_with(Seat::new);
+                    door.enqueue(seat);
+                    let is_driven = matches!(door.leader, Leader::Driver(_));
+                    let next = if is_driven { door.rouse() } else { Next::Nobody };
+                    let met = match goal {
+                        Goal::Room | Goal::End => {
+                            door.watchers.push(Arc::clone(seat));
+                            self.is_met_with(goal, &door)
+                        }
+                        Goal::Outcome(..) | Goal::GiveWay => false,
+                    };
+                    drop(door);
+                    self.wake(&next);
+                    if !met && !goal.watch(seat) {
+                        seat.sleep(until);
+                    }
+                }
+            }
+        };
+        if let Some(seat) = seat {
+            self.go(goal, &seat);
+        }
+        met
+    }
+
+    /// A caller that has queued goes.
+    fn go(&self, goal: Goal<'_>, seat: &Arc<Seat>) {
+        if let Goal::Outcome(call, _) = goal {
+            call.unwatch(seat);
+        }
+        let mut door = lock(&self.door);
+        door.dequeue(seat);
+        door.watchers.retain(|known| !Arc::ptr_eq(known, seat));
+        if door.leader == Leader::Named(seat.thread()) {
+            self.leave(door);
+        }
+    }
+
+    /// What the driver does, until the host has ended.
+    pub(super) fn drive(&self) {
+        let mut door = lock(&self.door);
+        loop {
+            if door.has_ended() {
+                return;
+            }
+            if door.leader == Leader::None {
+                door.lead(Leader::Driver(thread::current().id()));
+                // As it will be when the lead is handed over.
+                door.driver = Driver::Naps;
+                self.lead_term(door, Goal::GiveWay, None);
+                door = lock(&self.door);
+            } else if door.driver == Driver::Naps {
+                let term = door.terms;
+                let napped = self.driver_bell.wait_timeout(door, NAP);
+                let (woken, nap) = napped.unwrap_or_else(PoisonError::into_inner);
+                door = woken;
+                if nap.timed_out() && door.terms == term && door.leader != Leader::None {
+                    door.driver = Driver::Sleeps;
+                }
+            } else {
+                door = self.driver_bell.wait(door).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Leads a whole term.
+    fn lead_term(&self, door: MutexGuard<'_, Door>, goal: Goal<'_>, until: Option<Instant>) {
+        drop(door);
+        let term = Term(self);
+        self.lead(goal, until);
+        drop(term);
+    }
+
+    /// Turns the loop until the goal is met, it is `until`, or the host has ended.
+    fn lead(&self, goal: Goal<'_>, until: Option<Instant>) {
+        loop {
+            self.turn(goal, until);
+            if self.is_met(goal) || has_passed(until) || lock(&self.door).has_ended() {
+                return;
+            }
+        }
+    }
+
+    /// One turn: inbox, loop, outcomes, and then, without any mutex, those who wait for them.
+    fn turn(&self, goal: Goal<'_>, until: Option<Instant>) {
+        let mut looped = lock(&self.looped);
+        let mut door = lock(&self.door);
+        if matches!(goal, Goal::GiveWay) && self.is_met_with(goal, &door) {
+            return;
+        }
+        std::mem::swap(&mut door.inbox, &mut looped.letters);
+        door.may_sleep = true;
+        drop(door);
+        let mut wakes = Vec::new();
+        let ended = looped.turn(until);
+        if let Some(why) = &ended {
+            looped.end(why, &mut wakes);
+        }
+        let (mail, freed) = looped.ledger.take_mail();
+        for mail in mail {
+            mail.call.settle(mail.index, mail.settled, &mut wakes);
+        }
+        let mut door = lock(&self.door);
+        door.may_sleep = false;
+        if let Some(why) = ended {
+            door.stage = Stage::Ended(why.clone());
+            for letter in std::mem::take(&mut door.inbox) {
+                if let Letter::Items { call, .. } = letter {
+                    call.refuse(why.clone(), &mut wakes);
+                }
+            }
+            wakes.extend(door.queue.drain(..).map(Wake::Seat));
+            self.driver_bell.notify_one();
+        }
+        if door.free(freed) || door.has_ended() {
+            wakes.extend(door.watchers.drain(..).map(Wake::Seat));
+        }
+        for wake in &wakes {
+            // It has what it wants, or looks again and queues again.
+            if let Wake::Seat(seat) = wake {
+                door.dequeue(seat);
+            }
+        }
+        drop(door);
+        drop(looped);
+        for wake in wakes {
+            wake.fire();
+        }
+    }
+
+    /// Gives the lead away.
+    fn leave(&self, mut door: MutexGuard<'_, Door>) {
+        let (seat, next) = door.leave();
+        drop(door);
+        if let Some(seat) = seat {
+            seat.wake();
+        }
+        self.wake(&next);
+    }
+
+    fn wake(&self, next: &Next) {
+        match next {
+            Next::Nobody => {}
+            Next::Leader => self.waker.wake(),
+            Next::Driver => self.driver_bell.notify_one(),
+        }
+    }
+
+    fn is_met(&self, goal: Goal<'_>) -> bool {
+        match goal {
+            Goal::Outcome(call, need) => call.is_met(need),
+            Goal::Room | Goal::End | Goal::GiveWay => self.is_met_with(goal, &lock(&self.door)),
+        }
+    }
+
+    fn is_met_with(&self, goal: Goal<'_>, door: &Door) -> bool {
+        match goal {
+            Goal::Outcome(call, need) => call.is_met(need),
+            Goal::Room => door.has_room() || !matches!(door.stage, Stage::Open),
+            Goal::End => door.has_ended(),
+            Goal::GiveWay => !door.queue.is_empty(),
+        }
+    }
+}
+
+impl Goal<'_> {
+    /// Has `seat` woken when the goal may be met; says whether it is.
+    fn watch(self, seat: &Arc<Seat>) -> bool {
+        match self {
+            Goal::Outcome(call, need) => call.watch(need, seat),
+            Goal::Room | Goal::End | Goal::GiveWay => false,
+        }
+    }
+}
+
+impl Loop {
+    /// One pass of the supervisor's loop. Says why the host has ended, if it has.
+    fn turn(&mut self, until: Option<Instant>) -> Option<Refusal> {
+        let Self { supervisor: Some(supervisor), ledger, letters } = self else {
+            return Some(self.ledger.refusal());
+        };
+        let turned = catch_unwind(AssertUnwindSafe(|| {
+            deliver(letters, supervisor, ledger);
+            supervisor.turn(ledger, until.map(moment))
+        }));
+        match turned {
+            Ok(Turn::Going) => None,
+            Ok(Turn::Finished) => Some(ledger.refusal()),
+            Err(_) => {
+                tracing::error!("a panic in the loop of a pool has ended the pool");
+                Some(Refusal::Broken)
+            }
+        }
+    }
+
+    /// Kills what still lives, and refuses what has no outcome.
+    fn end(&mut self, why: &Refusal, wakes: &mut Vec<Wake>) {
+        let supervisor = self.supervisor.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(supervisor))).is_err() {
+            tracing::error!("a panic while a pool was ended");
+        }
+        for letter in self.letters.drain(..) {
+            if let Letter::Items { call, .. } = letter {
+                call.refuse(why.clone(), wakes);
+            }
+        }
+        self.ledger.refuse_all(why, wakes);
+    }
+}
+
+/// Hands what was handed in on to the supervisor.
+fn deliver(letters: &mut Vec<Letter>, supervisor: &mut Supervisor, ledger: &mut Ledger) {
+    let mut has_items = false;
+    for letter in letters.drain(..) {
+        match letter {
+            Letter::Items { call, index, block } => {
+                ledger.enter(call, index, &block);
+                supervisor.push(block);
+                has_items = true;
+            }
+            Letter::Cancel(call) => {
+                for item in ledger.items_of(&call).into_iter().flat_map(|items| items.iter()) {
+                    supervisor.cancel(item);
+                }
+            }
+            Letter::Close => supervisor.end_of_input(),
+            Letter::Stop(stop) => supervisor.stop(stop),
+        }
+    }
+    if has_items {
+        supervisor.input_idle();
+    }
+}
+
+fn has_passed(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| until <= Instant::now())
+}
+
+/// The same time on the loop's clock.
+fn moment(until: Instant) -> Moment {
+    clock::now() + until.saturating_duration_since(Instant::now())
+}
