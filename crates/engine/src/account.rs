@@ -299,6 +299,7 @@ impl Engine {
         } else {
             return;
         };
+        self.has_given_up = true;
         effects.push(Effect::GaveUp(why));
         self.stop_pool(Stop::Term, effects);
     }

@@ -24,6 +24,12 @@ impl Engine {
         effects.push(Effect::CloseInput(self.worker(index)));
     }
 
+    /// A process for one item has given its answer: it is over, or will be soon.
+    pub(crate) fn expect_end(&mut self, index: usize) {
+        let deadline = Some(self.now + self.config.grace);
+        self.slots[index].stage = Stage::Stopping { why: Why::LetGo, level: Level::Closed, deadline };
+    }
+
     /// The worker is told to end, unless it was; an earlier reason stays.
     pub(crate) fn terminate(&mut self, index: usize, why: Why, effects: &mut Vec<Effect>) {
         let why = match self.slots[index].stage {

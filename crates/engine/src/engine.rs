@@ -21,7 +21,7 @@
 //! ```
 //! `*` unless it was let go, never said hello, or is not believed any more. Warm: Vacant ─Spawn─► Starting ─Ready─►
 //! Serving ─► Draining ─CloseInput─► Stopping ─Exited─► Vacant, next generation. Per item: Vacant ─Run─► Starting
-//! ─Spawned─► Serving ─answer─► Draining ─Exited─► Vacant.
+//! ─Spawned─► Serving ─answer─► Stopping ─Exited─► Vacant.
 //!
 //! # The order of effects within one step
 //! 1. what the event itself means: for a death, each item it held in the order of dispatch (`Settle`, `Retry`),
@@ -88,6 +88,7 @@ pub struct Engine {
     pub(crate) input: Input,
     pub(crate) stop: Option<Stop>,
     pub(crate) is_halted: bool,
+    pub(crate) has_given_up: bool,
     /// No item starts before (`--delay`).
     pub(crate) next_start: Moment,
     pub(crate) read: u64,
@@ -119,6 +120,7 @@ impl Engine {
             input: Input::Flowing,
             stop: None,
             is_halted: false,
+            has_given_up: false,
             next_start: now,
             read: 0,
             totals: Totals::default(),
@@ -137,6 +139,9 @@ impl Engine {
     pub fn step(&mut self, now: Moment, event: Event, effects: &mut Vec<Effect>) {
         self.now = self.clock.advance(now);
         let scope = self.take_in(now, event, effects);
+        if scope == Scope::Nothing {
+            return;
+        }
         self.check_halt(effects);
         self.check_starts(effects);
         self.assign(scope, effects);
@@ -304,7 +309,8 @@ impl Engine {
     }
 
     fn check_halt(&mut self, effects: &mut Vec<Effect>) {
-        let Some(limit) = self.config.halt.filter(|_| !self.is_halted) else { return };
+        let may_halt = !self.is_halted && !self.has_given_up;
+        let Some(limit) = self.config.halt.filter(|_| may_halt) else { return };
         let at_end = self.input == Input::Ended && self.backlog.is_empty();
         if !halt::is_due(limit, &self.totals, at_end) {
             return;

@@ -1,7 +1,7 @@
 //! The life of a worker as a table: what news means in each stage.
 //!
 //! Warm workers and processes for one item live by the same table; a process for one item is asked for together
-//! with its item, serves from the moment it runs, and drains from its answer on.
+//! with its item, serves from the moment it runs, and is let go with its answer.
 
 use poolctl_types::Item;
 

@@ -124,14 +124,13 @@ impl Engine {
             return;
         }
         match (self.config.lifecycle, stage) {
-            (Lifecycle::PerItem, Stage::Serving) => self.slots[index].stage = Stage::Draining,
+            (Lifecycle::PerItem, Stage::Serving | Stage::Draining) => self.expect_end(index),
             (Lifecycle::Warm, Stage::Draining) => self.close(index, effects),
             (
                 Lifecycle::PerItem | Lifecycle::Warm,
                 Stage::Vacant { .. }
                 | Stage::Starting { .. }
                 | Stage::Serving
-                | Stage::Draining
                 | Stage::Stopping { .. },
             ) => {}
         }

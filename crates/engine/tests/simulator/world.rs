@@ -468,7 +468,6 @@ impl World {
             Event::Finished { worker, count: 2 },
             Event::Claimed { worker, claim },
             Event::Claimed { worker, claim: None },
-            Event::Spawned(worker),
         ]);
         self.tell(event);
     }
