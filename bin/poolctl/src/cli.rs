@@ -1,5 +1,7 @@
 //! The command line: which command, and how its end becomes an exit code.
 
+use std::ffi::OsString;
+
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use poolctl_types::ExitCode;
@@ -7,7 +9,7 @@ use poolctl_types::ExitCode;
 use crate::completions::{self, CompletionsArgs};
 use crate::config::{self, ShowArgs};
 use crate::failure::Failure;
-use crate::map::{self, MapArgs};
+use crate::map::{self, MapArgs, SEPARATORS};
 use crate::stderr::say;
 
 const EXAMPLES: &str = "\
@@ -44,7 +46,7 @@ enum ConfigCommand {
 
 /// Parses the command line, runs the command, reports how it went.
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(with_items_apart(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -54,6 +56,16 @@ pub(crate) fn run() -> ExitCode {
         Command::Completions(args) => completions::print(&args),
     };
     end.unwrap_or_else(|failure| report(&failure))
+}
+
+/// Puts `--` before the first `:::`, so that no item behind it is taken for a flag.
+fn with_items_apart(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    let mark = words.iter().position(|word| word == "--" || SEPARATORS.iter().any(|mark| word == mark));
+    if let Some(mark) = mark.filter(|mark| words[*mark] != "--") {
+        words.insert(mark, "--".into());
+    }
+    words
 }
 
 fn report(failure: &Failure) -> ExitCode {
@@ -84,6 +96,17 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_behind_three_colons_is_a_flag() {
+        let apart = |words: &[&str]| {
+            let words = with_items_apart(words.iter().map(OsString::from));
+            words.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+
+        assert_eq!(apart(&["x", "map", "f", ":::", "-1", "--", "::::"]), "x map f -- ::: -1 -- ::::");
+        assert_eq!(apart(&["x", "map", "--", "cmd", ":::", "-1"]), "x map -- cmd ::: -1");
     }
 
     #[test]

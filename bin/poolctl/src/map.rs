@@ -30,6 +30,7 @@ use crate::failure::Failure;
 use plan::Plan;
 
 pub(crate) use args::MapArgs;
+pub(crate) use items::SEPARATORS;
 
 /// Runs the map.
 pub(crate) fn run(args: MapArgs) -> Result<ExitCode, Failure> {

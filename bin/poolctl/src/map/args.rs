@@ -38,7 +38,7 @@ Exit codes: 0 all ok, 1 some item failed, 2 usage, 3 halted, 65 unusable input, 
 )]
 pub(crate) struct MapArgs {
     /// python:MODULE:FUNCTION or python:FILE.py:FUNCTION, then items; behind `:::` items, behind `::::` files of items
-    #[arg(value_name = "FUNCTION|ITEM", allow_negative_numbers = true)]
+    #[arg(value_name = "FUNCTION|ITEM")]
     pub(crate) words: Vec<OsString>,
     /// The command for each item, without a shell; an argv without `{}` gets the item at its end
     #[arg(value_name = "CMD", last = true)]
@@ -99,7 +99,7 @@ pub(crate) struct TargetArgs {
     #[arg(long)]
     pub(crate) stdbuf: bool,
     /// --lines: an answer is all lines up to this one
-    #[arg(long, value_name = "STR")]
+    #[arg(long, value_name = "STR", allow_hyphen_values = true)]
     pub(crate) eot: Option<OsString>,
 }
 
@@ -125,7 +125,7 @@ pub(crate) struct ItemArgs {
     #[arg(short = '0', long = "null", conflicts_with = "delimiter")]
     pub(crate) null: bool,
     /// Items end with this (\n \t \0 \xHH are understood)
-    #[arg(short = 'd', long, value_name = "DELIM")]
+    #[arg(short = 'd', long, value_name = "DELIM", allow_hyphen_values = true)]
     pub(crate) delimiter: Option<Delimiter>,
     /// Leave out empty items
     #[arg(short = 'r', long = "no-run-if-empty")]
@@ -140,7 +140,7 @@ pub(crate) struct ItemArgs {
     #[arg(long)]
     pub(crate) csv: bool,
     /// Lines are fields separated by this
-    #[arg(short = 'C', long, value_name = "SEP", conflicts_with = "csv")]
+    #[arg(short = 'C', long, value_name = "SEP", conflicts_with = "csv", allow_hyphen_values = true)]
     pub(crate) colsep: Option<Delimiter>,
     /// The first line names the fields: {name}; functions get objects
     #[arg(long, value_name = ":", num_args = 0..=1, require_equals = true, default_missing_value = ":")]
@@ -173,7 +173,7 @@ pub(crate) struct TemplateArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) block: Option<Size>,
     /// Use this instead of {}
-    #[arg(short = 'I', value_name = "STR")]
+    #[arg(short = 'I', value_name = "STR", allow_hyphen_values = true)]
     pub(crate) replace: Option<OsString>,
     /// Print each command on stderr before it runs
     #[arg(short = 't', long = "verbose-commands")]

@@ -329,6 +329,11 @@ impl Sink for ItemSink {
         self.place(items, Piece { body, log });
     }
 
+    fn never_ran(&mut self, items: ItemRange) {
+        self.tally.cancelled += u64::from(items.count);
+        self.place(items, Piece { body: Body::Bytes(Vec::new()), log: None });
+    }
+
     fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::Retry { item, next, why, attempt } => {
@@ -346,7 +351,12 @@ impl Sink for ItemSink {
             Notice::Progress { item, fraction, note } => {
                 tracing::info!(%item, fraction, note, "progress of an item");
             }
-            Notice::Halted => self.halted = true,
+            Notice::Halted => {
+                self.halted = true;
+                if !self.config.quiet {
+                    self.say("poolctl: stopping: --halt says so\n");
+                }
+            }
             Notice::GaveUp(why) => {
                 self.gave_up = Some(why);
                 self.has_given_up = true;

@@ -56,7 +56,8 @@ impl TargetError {
                  python:MODULE:{name}; a worker executable: --worker"
             )),
             TargetError::NoFunction { .. } => {
-                Some("write python:MODULE:FUNCTION or python:FILE.py:FUNCTION".to_owned())
+                let forms = "write python:MODULE:FUNCTION or python:FILE.py:FUNCTION; builtins are in `builtins`";
+                Some(forms.to_owned())
             }
             TargetError::Two { .. } | TargetError::Empty { .. } | TargetError::Quotes { .. } => None,
         }
@@ -73,13 +74,11 @@ pub(crate) fn choose(args: &MapArgs) -> Result<(TargetSpec, Vec<OsString>), Targ
         _ => None,
     };
     if let Some(flag) = flag {
-        let items = match (args.words.is_empty(), args.command.is_empty()) {
-            (_, true) => args.words.clone(),
-            (true, false) if args.command.iter().any(|word| SEPARATORS.iter().any(|mark| word == mark)) => {
-                args.command.clone()
-            }
-            _ => return Err(TargetError::Two { first: flag }),
-        };
+        let items_follow = args.command.first().is_none_or(|word| SEPARATORS.iter().any(|mark| word == mark));
+        if !items_follow {
+            return Err(TargetError::Two { first: flag });
+        }
+        let items = args.words.iter().chain(&args.command).cloned().collect();
         return Ok((behind_flag(args)?, items));
     }
     match args.words.split_first() {
@@ -91,7 +90,6 @@ pub(crate) fn choose(args: &MapArgs) -> Result<(TargetSpec, Vec<OsString>), Targ
             })?;
             Ok((target, rest.iter().chain(&args.command).cloned().collect()))
         }
-        _ if args.command.is_empty() && args.template.pipe => Err(TargetError::Nothing),
         _ if args.command.is_empty() => Err(TargetError::Nothing),
         _ => {
             let end = args.command.iter().position(|word| SEPARATORS.iter().any(|mark| word == mark));
@@ -180,17 +178,17 @@ mod tests {
 
     #[test]
     fn a_function_is_followed_by_its_items() {
-        let (target, items) = chosen(&["python:a.b:c.d", "-5", "6"]).unwrap();
+        let (target, items) = chosen(&["python:a.b:c.d", "5", "--", "-6"]).unwrap();
 
         assert_eq!(target, TargetSpec::Python { module: b"a.b".to_vec(), function: "c.d".to_owned() });
-        assert_eq!(items, ["-5", "6"]);
+        assert_eq!(items, ["5", "-6"]);
         assert!(matches!(chosen(&["python:json"]), Err(TargetError::NoFunction { .. })));
         assert!(matches!(chosen(&["python::f"]), Err(TargetError::NoFunction { .. })));
     }
 
     #[test]
     fn a_flag_names_the_target_and_every_word_is_an_item() {
-        let (target, items) = chosen(&["--lines", "jq -c '.a b'", "--stdbuf", ":::", "x"]).unwrap();
+        let (target, items) = chosen(&["--lines", "jq -c '.a b'", "--stdbuf", "--", ":::", "x"]).unwrap();
 
         assert_eq!(target, TargetSpec::Lines { argv: bytes(&["stdbuf", "-oL", "jq", "-c", ".a b"]) });
         assert_eq!(items, [":::", "x"]);

@@ -14,6 +14,7 @@ use crate::map::sink::{ItemForm, ItemSink};
 use crate::map::source::{InputError, Intake};
 use crate::map::status;
 use crate::map::throttle::Throttle;
+use crate::value::Span;
 
 /// The state of the loop.
 pub(super) struct Pilot {
@@ -94,9 +95,11 @@ impl Pilot {
         let turn = self.supervisor.turn(&mut self.sink, until);
         if self.sink.was_halted() {
             self.cause.get_or_insert(ExitCode::Halted);
+            self.input_over = true;
         }
         if self.sink.has_given_up() {
             self.cause.get_or_insert(ExitCode::CannotStart);
+            self.input_over = true;
         }
         turn
     }
@@ -153,6 +156,11 @@ impl Pilot {
         match wish {
             Wish::Interrupt => self.interrupt(),
             Wish::Terminate => {
+                let running = self.supervisor.counts().running;
+                self.sink.say(&format!(
+                    "poolctl: stopping: no new items, {running} running, which have {}\n",
+                    Span(self.grace)
+                ));
                 self.end(ExitCode::Terminated, Stop::Drain);
                 self.terminate_at.get_or_insert(now() + self.grace);
             }
@@ -180,6 +188,8 @@ impl Pilot {
     /// Stops workers and clocks, then this process; goes on when somebody continues it.
     fn suspend(&mut self) {
         self.supervisor.pause();
+        // The clocks must stand still before this process does.
+        self.turn(Some(now()));
         if let Err(error) = signals::stand_still() {
             tracing::warn!(%error, "cannot stop");
         }
