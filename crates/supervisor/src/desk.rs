@@ -92,6 +92,8 @@ impl Desk {
             && self.detail == Detail::Bulk
         {
             sink.run(items, lines_of(*told, results, items));
+        } else if attempts == 0 && outcome == Outcome::Cancelled && self.detail == Detail::Bulk {
+            sink.never_ran(items);
         } else {
             for item in items.iter() {
                 let attempt = if attempts == 0 { Attempt::default() } else { delivery.attempt(item) };

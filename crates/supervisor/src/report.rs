@@ -21,8 +21,23 @@ pub trait Sink {
     /// results one after another, each ended by LF. Only with [`crate::Detail::Bulk`].
     fn run(&mut self, items: ItemRange, results: &[u8]);
 
-    /// One item has its outcome. Each item of a run is told exactly once, by this or by [`Sink::run`].
+    /// One item has its outcome. Each item of a run is told exactly once, by this, [`Sink::run`] or
+    /// [`Sink::never_ran`].
     fn settled(&mut self, report: Report);
+
+    /// Items that stand next to each other are cancelled before they ever ran. Only with [`crate::Detail::Bulk`].
+    /// Unless it is made cheaper, each is settled on its own, without its payload.
+    fn never_ran(&mut self, items: ItemRange) {
+        for item in items.iter() {
+            self.settled(Report {
+                item,
+                payload: Vec::new(),
+                outcome: Outcome::Cancelled,
+                attempts: 0,
+                attempt: Attempt::default(),
+            });
+        }
+    }
 
     /// Something else happened.
     fn notice(&mut self, notice: Notice);

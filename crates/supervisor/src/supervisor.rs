@@ -39,8 +39,9 @@ use crate::report::{GaveUp, LastStart, Sink};
 use crate::resolve::ResolveError;
 use crate::spill::Spill;
 
-/// Most bytes of items that are read ahead of those dispatched.
+/// From so many bytes of items on, and from so many items on, no more are read ahead of those dispatched.
 const BACKLOG_BYTES: usize = 4 << 20;
+const BACKLOG_ITEMS: u64 = 1 << 16;
 
 /// The poller's numbers for what is no worker's.
 const WAKER: u64 = u64::MAX;
@@ -198,8 +199,11 @@ impl Supervisor {
     /// Whether more items should be pushed: few are waiting.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        let queued = self.desk.engine.counts().queued > 0 || !self.inputs.is_empty();
-        !queued || self.desk.store.bytes() < BACKLOG_BYTES
+        if !self.inputs.is_empty() {
+            return false;
+        }
+        let queued = self.desk.engine.counts().queued;
+        queued == 0 || (queued < BACKLOG_ITEMS && self.desk.store.bytes() < BACKLOG_BYTES)
     }
 
     /// Adds items behind those before. This and the other instructions take effect with the next turn.
