@@ -1,4 +1,5 @@
 //! Holds the codec to the files of `tests/golden/`, byte for byte; `tests/python/test_golden.py` does it to Python.
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 

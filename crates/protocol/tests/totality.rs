@@ -1,4 +1,5 @@
 //! Any bytes give a value or a typed error, never a panic, and what is written reads back.
+#![forbid(unsafe_code)]
 
 use poolctl_protocol::{
     Bye, Excerpt, Frame, HEADER_BYTES, Header, Hello, Kind, LogMeta, ProgressMeta, RemoteError, Reply,
