@@ -143,7 +143,8 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 fn place(path: &Path, text: &str, offset: usize) -> Place {
-    let before = &text[..text.floor_char_boundary(offset)];
+    let boundary = (0..=offset.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let before = &text[..boundary];
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
     Place { path: path.to_path_buf(), line, column }

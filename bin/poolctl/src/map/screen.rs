@@ -37,7 +37,6 @@ impl Screen {
         }
         self.bar.set_position(done);
         self.bar.set_message(text);
-        self.bar.tick();
     }
 
     /// Takes the bar away while `write` writes.

@@ -184,10 +184,8 @@ impl Writer {
             Body::Json(record) => record.write(&mut self.stage),
             Body::File { name, output, ending } => {
                 let directory = self.directory.as_deref().unwrap_or(Path::new("."));
-                return write_file(directory, &name, &output, ending).and_then(|()| {
-                    self.stage.log(piece.log);
-                    Ok(())
-                });
+                write_file(directory, &name, &output, ending)?;
+                Ok(())
             }
         };
         if let Some(trouble) = self.stage.trouble.take() {

@@ -49,7 +49,7 @@ impl FieldFeed {
         if self.open.len() > LONGEST_RECORD {
             return Err(InputError::OpenQuote { place: self.place(self.opened) });
         }
-        let closed = memchr::memchr_iter(b'"', &self.open).count() % 2 == 0;
+        let closed = memchr::memchr_iter(b'"', &self.open).count().is_multiple_of(2);
         Ok(closed.then(|| std::mem::take(&mut self.open)))
     }
 

@@ -8,6 +8,9 @@ use super::error::{InputError, JsonProblem, Place, shown};
 /// Says which record it is, should that be needed.
 type Where<'a> = &'a dyn Fn() -> Place;
 
+/// Writes one value.
+type Put = fn(&mut Vec<u8>, &[u8], Where<'_>) -> Result<(), InputError>;
+
 /// Whether every item of a block is one line of JSON just as it is.
 pub(super) fn is_clean(block: &Block) -> bool {
     std::str::from_utf8(&block.bytes).is_ok()
@@ -59,7 +62,7 @@ pub(super) fn put_string(to: &mut Vec<u8>, record: &[u8], place: Where<'_>) -> R
 pub(super) fn put_array(
     to: &mut Vec<u8>,
     record: &[u8],
-    put: fn(&mut Vec<u8>, &[u8], Where<'_>) -> Result<(), InputError>,
+    put: Put,
     place: Where<'_>,
 ) -> Result<(), InputError> {
     to.push(b'[');
