@@ -211,13 +211,7 @@ impl Engine {
         self.account_rest(inquest, next, end, run.attempt, effects);
     }
 
-    fn account_one(
-        &mut self,
-        inquest: &Inquest,
-        item: Item,
-        attempt: u32,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn account_one(&mut self, inquest: &Inquest, item: Item, attempt: u32, effects: &mut Vec<Effect>) {
         match inquest.fate(item) {
             Fate::Judged(verdict) => self.conclude(item, attempt, verdict, effects),
             Fate::Cancelled => self.finish(ItemRange::one(item), Outcome::Cancelled, attempt, effects),

@@ -26,6 +26,7 @@ impl Engine {
         let settled = self.totals.ok + self.totals.failed + self.totals.cancelled;
         assert_eq!(self.read, unfinished + settled, "every item read is unfinished or settled");
         self.check_stop();
+        self.check_diligence();
     }
 
     fn check_slot(&self, index: usize, slot: &Slot) {
@@ -172,5 +173,29 @@ impl Engine {
             };
             assert!(is_stopped, "slot {index}: as stopped as the pool");
         }
+    }
+
+    /// Nobody is idle, and no slot empty, while work waits that may be handed out.
+    fn check_diligence(&self) {
+        let waits = self.postable();
+        if self.stop.is_some() || waits == 0 || !self.config.delay.is_zero() {
+            return;
+        }
+        let idle = self.slots.iter().filter(|slot| slot.is_idle() && slot.is_open()).count();
+        assert_eq!(idle, 0, "nobody is idle while {waits} items wait");
+        let may_start = !self.cannot_start && !self.intensity.is_spent();
+        if !may_start || self.intensity.wait(self.scanned_at).is_some() {
+            return;
+        }
+        let wanted = &self.slots[..self.wanted_slots as usize];
+        let is_starting = |slot: &&Slot| matches!(slot.stage, Stage::Starting { .. });
+        let starting = wanted.iter().filter(is_starting).count() as u64;
+        let is_free = |slot: &&Slot| match slot.stage {
+            Stage::Vacant { not_before } => not_before.is_none_or(|moment| moment <= self.scanned_at),
+            Stage::Starting { .. } | Stage::Serving | Stage::Draining | Stage::Stopping { .. } => false,
+        };
+        let free = wanted.iter().filter(is_free).count();
+        let is_enough = self.config.lifecycle == Lifecycle::Warm && starting >= waits;
+        assert!(free == 0 || is_enough, "no slot is empty while {waits} items wait");
     }
 }

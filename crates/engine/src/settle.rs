@@ -128,10 +128,7 @@ impl Engine {
             (Lifecycle::Warm, Stage::Draining) => self.close(index, effects),
             (
                 Lifecycle::PerItem | Lifecycle::Warm,
-                Stage::Vacant { .. }
-                | Stage::Starting { .. }
-                | Stage::Serving
-                | Stage::Stopping { .. },
+                Stage::Vacant { .. } | Stage::Starting { .. } | Stage::Serving | Stage::Stopping { .. },
             ) => {}
         }
     }
