@@ -187,6 +187,7 @@ mod tests {
         assert_eq!(ring.pending(10, 9), Err(ClaimError::WentBack { published: 9, consumed: 10 }));
         assert_eq!(ring.pending(0, u64::MAX), Err(ClaimError::Overrun { pending: u64::MAX, ring: 4096 }));
         assert_eq!(ring.pending(10, 10 + 4096), Ok(4096));
+        assert_eq!(ring.pending(10, 10 + 4097), Err(ClaimError::Overrun { pending: 4097, ring: 4096 }));
     }
 
     proptest::proptest! {
