@@ -1,6 +1,7 @@
 //! Prints what one item costs the engine on its fast path: two workers that answer chunk by chunk.
 //!
 //! `cargo run --release -p poolctl-engine --example throughput`
+#![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it is what this example is for")]
 
 use std::num::NonZeroU32;

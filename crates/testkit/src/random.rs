@@ -1,8 +1,9 @@
 //! Random numbers that can be had again: one printed seed decides them all.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 
-/// The seed of this run: `POOLCTL_TEST_SEED` if it is set, else of the moment. Printed, so that a failure says it.
+/// The seed of this run: `POOLCTL_TEST_SEED` if it is set, else drawn anew. Printed, so that a failure says it.
 ///
 /// # Panics
 /// If `POOLCTL_TEST_SEED` is no number.
@@ -11,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn seed() -> u64 {
     let seed = match std::env::var("POOLCTL_TEST_SEED") {
         Ok(text) => text.parse().expect("POOLCTL_TEST_SEED must be a number"),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| u64::from(now.subsec_nanos())),
+        Err(_) => RandomState::new().build_hasher().finish(),
     };
     eprintln!("seed: POOLCTL_TEST_SEED={seed}");
     seed

@@ -12,6 +12,7 @@
 //! - `caps`: what the hello announces.
 //!
 //! Speaks JSON lines, or frames where `POOLCTL_FRAMING` says so.
+#![forbid(unsafe_code)]
 
 mod how;
 mod link;
