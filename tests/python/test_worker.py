@@ -172,8 +172,8 @@ class Results(WorkerCase):
         worker = self.worker("square")
         worker.turn()
         self.assertEqual(worker.frames[0].kind, HELLO)
-        self.assertEqual(worker.frames[0].value(),
-                         {"poolctl": 1, "caps": ["claim", "batch"], "functions": ["square"]})
+        self.assertEqual(worker.frames[0].value(), {"poolctl": 1, "caps": ["claim", "batch"], "functions": ["square"],
+                                                    "executable": sys.executable})
         self.assertEqual(worker.words(), (NOTHING_CLAIMED, 0, 0))
 
     def test_a_batch_is_answered_in_order_and_the_end_of_the_stream_ends_the_worker(self):

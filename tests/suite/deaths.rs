@@ -160,6 +160,20 @@ fn a_reply_too_many_is_given_to_nobody() {
 }
 
 #[test]
+fn a_reply_after_its_timeout_is_given_to_nobody() {
+    for workers in zoo::WORKERS {
+        let sandbox = Sandbox::new();
+        let limits = ["--timeout=300ms", "--grace=600s"];
+
+        // It announces that it hears cancels, so nothing but the message is sent at first; it answers all the same.
+        let script = "at=taken how=wait:1500 caps=cancel";
+        let finished = zoo::map(&sandbox, "jsonl", workers, script).args(limits).run();
+
+        expect_all_but_one(finished).expect_words(&["timed out"]);
+    }
+}
+
+#[test]
 fn a_worker_that_closes_its_reply_channel_is_replaced() {
     crossed(|sandbox, framing, workers| {
         let finished =

@@ -127,6 +127,17 @@ fn an_input_that_is_missing_or_a_directory_is_named() {
 }
 
 #[test]
+fn an_input_that_fails_in_the_middle_is_an_error_after_the_results_so_far() {
+    let sandbox = Sandbox::new();
+    sandbox.write("list", "a\nb\n");
+
+    // Reading one's own memory at address 0 fails with an I/O error.
+    let ours = sandbox.map(["-a", "/proc/self/mem", "--", "echo"]).run();
+
+    ours.expect_code(65).expect_words(&["/proc/self/mem", "Input/output error"]).expect_stdout("");
+}
+
+#[test]
 fn stdin_that_is_closed_is_no_crash() {
     let sandbox = Sandbox::new();
 

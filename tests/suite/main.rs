@@ -12,6 +12,7 @@ mod commands;
 mod deaths;
 mod errors;
 mod exit_codes;
+mod flags;
 mod floods;
 mod functions;
 mod gone;

@@ -131,6 +131,16 @@ fn a_deadline_of_zero_runs_nothing() {
 }
 
 #[test]
+fn hundreds_of_timeouts_at_once_are_all_told() {
+    let sandbox = Sandbox::new();
+    let limits = ["-j", "200", "--timeout", "500ms", "--grace", "100ms"];
+
+    let ours = sandbox.map(limits).args(["--", "sleep"]).input("1000\n".repeat(200)).run().expect_code(1);
+
+    assert_eq!(ours.errors().matches("timed out").count(), 200, "{ours}");
+}
+
+#[test]
 fn halt_soon_lets_the_running_items_finish() {
     let sandbox = Sandbox::new();
     sandbox.fifo("gate");

@@ -188,6 +188,27 @@ fn usr1_prints_what_is_running() {
 }
 
 #[test]
+fn a_storm_of_signals_disturbs_no_item() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.map(["-j2", "--shell", "echo $1"]).input(numbers(1, 300)).start();
+    wait_until(DEADLINE, "it has caught its signals", || {
+        !sandbox.processes().is_empty() && {
+            running.wait_stdout("a result", |bytes| !bytes.is_empty());
+            true
+        }
+    });
+
+    let mut storm = 0;
+    while running.is_running() && storm < 5_000 {
+        running.signal(Signal::SIGUSR1);
+        running.signal(Signal::SIGCONT);
+        storm += 1;
+    }
+
+    running.wait().expect_code(0).expect_stdout(numbers(1, 300));
+}
+
+#[test]
 fn signals_that_its_caller_ignores_are_those_of_the_items_by_default() {
     let sandbox = Sandbox::new();
     let prelude = "trap '' INT TERM HUP PIPE USR1 TSTP";

@@ -27,7 +27,7 @@ fn a_program_that_cannot_be_run_is_named_with_the_reason() {
     sandbox.write("wrong", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0garbage");
     make_executable(&sandbox, "wrong");
 
-    let cases = [("./directory", "directory"), ("./text", "ermission"), ("./wrong", "xec format")];
+    let cases = [("./directory", "directory"), ("./text", "not executable"), ("./wrong", "xec format")];
     for (program, reason) in cases {
         for target in [vec!["--worker", program], vec!["--lines", program], vec!["--", program]] {
             let finished = sandbox.map(target).input("1\n2\n").run();
