@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import tempfile
 import unittest
 
@@ -62,9 +61,8 @@ class Golden(unittest.TestCase):
                 with Worker(session["target"], session["function"], folder) as worker:
                     worker.send(request)
                     worker.until_replies(len(items))
-                    ours = json.dumps(sys.executable).encode()
-                    hello = worker.frames[0].payload.replace(ours, b'"/usr/bin/python3"')
-                    self.assertEqual(frame_bytes(HELLO, 0, b"", hello), read(session["name"] + ".hello"))
+                    hello = worker.frames[0]
+                    self.assertEqual(frame_bytes(HELLO, 0, b"", hello.payload), read(session["name"] + ".hello"))
                     ring = read(session["name"] + ".ring")
                     self.assertEqual(os.pread(worker.claim, len(ring), 64), ring)
                     self.assertEqual(worker.words()[2], len(ring))

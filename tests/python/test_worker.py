@@ -172,9 +172,14 @@ class Results(WorkerCase):
         worker = self.worker("square")
         worker.turn()
         self.assertEqual(worker.frames[0].kind, HELLO)
-        self.assertEqual(worker.frames[0].value(), {"poolctl": 1, "caps": ["claim", "batch"], "functions": ["square"],
-                                                    "executable": sys.executable})
+        self.assertEqual(worker.frames[0].value(),
+                         {"poolctl": 1, "caps": ["claim", "batch"], "functions": ["square"]})
         self.assertEqual(worker.words(), (NOTHING_CLAIMED, 0, 0))
+
+    def test_hello_names_the_interpreter_when_a_shim_was_started(self):
+        worker = self.worker("square", env={"POOLCTL_INTERPRETER": "/shims/python3"})
+        worker.turn()
+        self.assertEqual(worker.frames[0].value()["executable"], sys.executable)
 
     def test_a_batch_is_answered_in_order_and_the_end_of_the_stream_ends_the_worker(self):
         worker = self.worker("square")

@@ -393,9 +393,7 @@ def error_fields(error):
         return {"type": error.type_name, "msg": shortened(error.message, 16384)}
     fields = {"type": shortened(qualified(type(error)), 1024), "msg": shortened(message_of(error), 16384)}
     trace = trace_of(error)
-    if trace is not None:
-        fields["trace"] = shortened(trace, 65536)
-    return fields
+    return fields if trace is None else {**fields, "trace": shortened(trace, 65536)}
 
 
 def describe(error):
@@ -510,8 +508,7 @@ def import_file(path):
         raise not_found("FileNotFoundError", f"there is no file `{path}`", file_name, siblings)
     if folder not in sys.path:
         sys.path.insert(1, folder)
-    name = file_name[:-3]
-    name = "poolctl_target" if name in sys.modules else name
+    name = "poolctl_target" if file_name[:-3] in sys.modules else file_name[:-3]
     spec = importlib.util.spec_from_file_location(name, full)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -559,8 +556,7 @@ def prepare_paths(target):
         os.set_inheritable(descriptor, False)
         os.set_blocking(descriptor, True)
     # The mapping holds the memfd, and this script has been read.
-    os.close(CLAIM)
-    os.close(SCRIPT)
+    os.closerange(CLAIM, SCRIPT + 1)
 
 
 def serve(target, path):
@@ -581,6 +577,8 @@ def serve(target, path):
     if is_spread:
         function = spread(function)
     hello = {"poolctl": 1, "caps": ["claim", "batch"], "functions": [path]}
+    if os.environ.get("POOLCTL_INTERPRETER", sys.executable) != sys.executable:
+        hello["executable"] = sys.executable  # a shim found it; the next start may take the short way
     write_all(REPLIES, frame_of(HELLO, 0, b"", encode(hello).encode()))
     inbox = ring.inbox
     while inbox.waiting or inbox.take():
