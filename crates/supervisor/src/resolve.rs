@@ -29,7 +29,7 @@ pub enum ResolveError {
         path: PathBuf,
     },
     /// It lacks the permission.
-    #[error("`{}` is not executable (chmod +x?)", .path.display())]
+    #[error("`{}` is not executable (permission denied; chmod +x?)", .path.display())]
     NotExecutable {
         /// The path.
         path: PathBuf,

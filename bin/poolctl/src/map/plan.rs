@@ -86,6 +86,8 @@ impl Plan {
         };
         let results = match &target {
             TargetSpec::Command { .. } => ResultForm::Stream,
+            // All lines up to the mark, each with its line break.
+            TargetSpec::Lines { .. } if args.target.eot.is_some() => ResultForm::Stream,
             TargetSpec::Lines { .. } => ResultForm::Line,
             TargetSpec::Worker { .. } | TargetSpec::Python { .. } => ResultForm::Value,
         };
@@ -109,6 +111,7 @@ impl Plan {
                 ordered: !args.output.unordered,
                 buffer: args.output.buffer.unwrap_or(settings.buffer).in_memory(),
                 most_attempts: engine.retries.saturating_add(1),
+                one_program: matches!(&run, Run::Command(template) if template.program().is_some()),
                 verbose: args.terminal.verbose > 0,
                 quiet: args.terminal.quiet,
             },

@@ -7,7 +7,7 @@ mod summary;
 
 use std::sync::Arc;
 
-use poolctl_supervisor::{Gate, GaveUp, Level, Notice, Outcome, Output, Report, Sink, Spill};
+use poolctl_supervisor::{Gate, GaveUp, Level, Notice, Outcome, Output, Report, Sink, Spill, TaskError};
 use poolctl_types::{Item, ItemRange, WorkerId};
 
 use super::log::{LogLine, Occurrences};
@@ -54,6 +54,8 @@ pub(crate) struct SinkConfig {
     pub(crate) buffer: usize,
     /// How many attempts an item may have.
     pub(crate) most_attempts: u32,
+    /// Whether all items run the same program, so that one that cannot be run is the end.
+    pub(crate) one_program: bool,
     pub(crate) verbose: bool,
     pub(crate) quiet: bool,
 }
@@ -86,6 +88,7 @@ pub(crate) struct ItemSink {
     halted: bool,
     gave_up: Option<GaveUp>,
     has_given_up: bool,
+    cannot_run: bool,
 }
 
 impl ItemSink {
@@ -114,6 +117,7 @@ impl ItemSink {
             halted: false,
             gave_up: None,
             has_given_up: false,
+            cannot_run: false,
         }
     }
 
@@ -130,6 +134,11 @@ impl ItemSink {
     /// Why the run was given up, once.
     pub(crate) fn take_gave_up(&mut self) -> Option<GaveUp> {
         self.gave_up.take()
+    }
+
+    /// Whether the program turned out to be none.
+    pub(crate) fn cannot_run(&self) -> bool {
+        self.cannot_run
     }
 
     /// Whether the run was given up.
@@ -156,14 +165,20 @@ impl ItemSink {
     pub(crate) fn end_turn(&mut self) -> Gate {
         self.out.flush();
         self.err.flush();
-        let held = self.held();
+        let (held, low) = (self.held(), self.config.buffer / 2);
         if held > self.config.buffer {
             self.gate = Gate::Closed;
-            let low = (self.config.buffer / 2).saturating_sub(self.waiting);
-            self.out.wake_below(low);
-            self.err.wake_below(low);
-        } else if held <= self.config.buffer / 2 {
+        } else if held <= low {
             self.gate = Gate::Open;
+        }
+        if self.gate == Gate::Closed && self.waiting < low {
+            // It is the writers who can make room. (Else it is an earlier result, and that is news by itself.)
+            let each = (low - self.waiting) / 2;
+            for outlet in [&self.out, &self.err] {
+                if outlet.held() > each {
+                    outlet.wake_below(each);
+                }
+            }
         }
         self.gate
     }
@@ -288,6 +303,12 @@ impl ItemSink {
     }
 }
 
+/// Whether the kernel found the file to be no program at all.
+fn is_no_program(report: &Report) -> bool {
+    const ENOEXEC: i32 = nix::errno::Errno::ENOEXEC as i32;
+    matches!(&report.attempt.error, Some(TaskError::Spawn { reason }) if reason.raw_os_error() == Some(ENOEXEC))
+}
+
 impl Sink for ItemSink {
     fn run(&mut self, items: ItemRange, results: &[u8]) {
         self.tally.ok += u64::from(items.count);
@@ -306,6 +327,7 @@ impl Sink for ItemSink {
 
     fn settled(&mut self, mut report: Report) {
         self.count(report.outcome);
+        self.cannot_run |= self.config.one_program && is_no_program(&report);
         let items = ItemRange::one(report.item);
         let tag = (self.config.style == Style::Tagged).then(|| self.config.items.tag(&report.payload));
         if self.config.style != Style::Json {

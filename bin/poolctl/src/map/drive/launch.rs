@@ -66,6 +66,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
         }
         Run::Warm(target) => target,
     };
+    let is_python = matches!(target, Target::Python { .. });
     let supervisor = Supervisor::start(PoolConfig {
         engine: plan.engine,
         target,
@@ -79,7 +80,10 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
         spill_dir: env::temp_dir(),
         memory_per_output: 1 << 20,
     })
-    .map_err(start_failure)?;
+    .map_err(|error| match (start_failure(error), is_python) {
+        (failure, true) => failure.hint("--python or POOLCTL_PYTHON names the interpreter"),
+        (failure, false) => failure,
+    })?;
     let progress = Progress::new(plan.progress, quiet || plan.input.reads_terminal(), now);
     let waker = supervisor.waker();
     let out = stdout_outlet(offset, log, plan.directory, progress.screen(), waker.clone(), tell.clone());

@@ -73,6 +73,9 @@ impl Pilot {
             // Nobody reads, or there is no room: whatever is still computed is lost.
             self.end(ExitCode::OutputError, Stop::Kill);
         }
+        if self.sink.cannot_run() {
+            self.end(ExitCode::CannotStart, Stop::Drain);
+        }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.deadline = None;
             self.sink.say("poolctl: the deadline has passed; stopping\n");
@@ -97,7 +100,7 @@ impl Pilot {
             self.cause.get_or_insert(ExitCode::Halted);
             self.input_over = true;
         }
-        if self.sink.has_given_up() {
+        if self.sink.has_given_up() || self.sink.cannot_run() {
             self.cause.get_or_insert(ExitCode::CannotStart);
             self.input_over = true;
         }

@@ -5,6 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 
+use nix::errno::Errno;
 use poolctl_supervisor::{Attempt, Outcome, Output, Report, TaskError};
 use poolctl_types::{Exit, Item};
 
@@ -153,10 +154,21 @@ fn first_line(text: &str) -> String {
 /// What stands under a complaint: the trace of a remote error, the last lines of stderr.
 fn details(attempt: &Attempt) -> String {
     let mut text = String::new();
-    if let Some(TaskError::Remote(remote)) = &attempt.error
-        && let Some(trace) = remote.trace.as_ref().filter(|trace| trace.trim_end().lines().count() > 1)
-    {
-        indent(&mut text, trace.as_bytes());
+    match &attempt.error {
+        Some(error @ TaskError::Remote(remote)) => {
+            // A trace without frames only says again what was said.
+            let trace = remote.trace.as_deref().unwrap_or_default();
+            if trace.trim() != error.to_string() {
+                indent(&mut text, trace.as_bytes());
+            }
+        }
+        Some(TaskError::Spill { .. }) => text.push_str("hint: point TMPDIR to a directory with more room\n"),
+        Some(TaskError::Spawn { reason }) if reason.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
+            text.push_str(
+                "hint: it is no program for this machine; a script begins with #!/bin/sh or the like\n",
+            );
+        }
+        _ => {}
     }
     indent(&mut text, attempt.stderr.tail(TAIL_BYTES));
     text
