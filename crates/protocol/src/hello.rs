@@ -16,6 +16,9 @@ pub struct Hello {
     pub caps: Caps,
     /// The functions it offers by name; empty if it has but one.
     pub functions: Vec<String>,
+    /// The interpreter that runs it, where the program that was started only found it (a version manager's shim):
+    /// later starts may take the short way. Only in frames.
+    pub executable: Option<String>,
 }
 
 /// What a worker can do beyond one item at a time. Names this version does not know are ignored.
@@ -64,6 +67,8 @@ struct Wire {
     caps: Vec<String>,
     #[serde(default)]
     functions: Vec<String>,
+    #[serde(default)]
+    executable: Option<String>,
 }
 
 impl Hello {
@@ -74,7 +79,8 @@ impl Hello {
     pub fn parse(bytes: &[u8]) -> Result<Self, HelloError> {
         let wire: Wire = serde_json::from_slice(bytes)
             .map_err(|source| HelloError::Malformed { shown: Excerpt::of(bytes), source })?;
-        Self::from_parts(wire.poolctl, &wire.caps, wire.functions)
+        let hello = Self::from_parts(wire.poolctl, &wire.caps, wire.functions)?;
+        Ok(Self { executable: wire.executable, ..hello })
     }
 
     /// A hello from its fields as they stand in JSON.
@@ -83,7 +89,7 @@ impl Hello {
         caps: &[String],
         functions: Vec<String>,
     ) -> Result<Self, HelloError> {
-        Ok(Self { version, caps: Caps::from_names(caps)?, functions })
+        Ok(Self { version, caps: Caps::from_names(caps)?, functions, executable: None })
     }
 }
 
@@ -123,7 +129,7 @@ mod tests {
         let hello = Hello::parse(bytes).expect("a hello");
 
         let caps = Caps { cancel: true, mux: Some(8), ahead: Some(64), shm: true, ..Caps::default() };
-        assert_eq!(hello, Hello { version: 1, caps, functions: vec!["resize".to_owned()] });
+        assert_eq!(hello, Hello { version: 1, caps, functions: vec!["resize".to_owned()], executable: None });
     }
 
     #[test]

@@ -578,7 +578,7 @@ def serve(target, path):
         function = spread(function)
     hello = {"poolctl": 1, "caps": ["claim", "batch"], "functions": [path]}
     if os.environ.get("POOLCTL_INTERPRETER", sys.executable) != sys.executable:
-        hello["executable"] = sys.executable  # a shim found it; the next start may take the short way
+        hello["executable"] = sys.executable  # behind a shim
     write_all(REPLIES, frame_of(HELLO, 0, b"", encode(hello).encode()))
     inbox = ring.inbox
     while inbox.waiting or inbox.take():

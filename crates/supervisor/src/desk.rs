@@ -26,6 +26,8 @@ pub(crate) struct Desk {
     pub(crate) now: Moment,
     /// Effects that concern processes, in order.
     pub(crate) effects: VecDeque<Effect>,
+    /// The interpreter that a worker said it runs on.
+    pub(crate) interpreter: Option<String>,
     /// Room to read into, for everybody.
     pub(crate) scratch: Vec<u8>,
     fresh: Vec<Effect>,
@@ -50,6 +52,7 @@ impl Desk {
             detail,
             now,
             effects: VecDeque::new(),
+            interpreter: None,
             scratch: Vec::new(),
             fresh: Vec::new(),
         }

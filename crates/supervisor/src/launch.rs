@@ -105,6 +105,17 @@ impl Launcher {
         Ok((launch, Streams { stdout: Some(stdout), stderr: Some(stderr) }))
     }
 
+    /// Takes the short way from now on: the interpreter itself, where the program only finds it.
+    pub(crate) fn learn_interpreter(&mut self, path: &str) {
+        if let Target::Python { interpreter, .. } = &mut self.target
+            && interpreter != path.as_bytes()
+            && let Ok(found) = resolve(path.as_bytes())
+        {
+            *interpreter = path.as_bytes().to_vec();
+            self.program = (interpreter.clone(), found);
+        }
+    }
+
     /// A warm worker for `slot`.
     pub(crate) fn warm(&self, slot: Slot, now: Moment) -> io::Result<(Launch, Link, Streams)> {
         match &self.target {
@@ -134,6 +145,7 @@ impl Launcher {
                 let script = format!("/proc/self/fd/{SCRIPT_FD}").into_bytes();
                 let argv = vec![interpreter.clone(), script, module.clone(), function.clone().into_bytes()];
                 let mut env = worker_env(slot, "frame", (3, 4));
+                env.push(("POOLCTL_INTERPRETER", self.program.1.display().to_string()));
                 if *starmap {
                     env.push(("POOLCTL_STARMAP", "1".to_owned()));
                 }

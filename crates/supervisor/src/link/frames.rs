@@ -442,6 +442,7 @@ impl FrameLink {
             capacity = Capacity { ahead: None, accounting: Accounting::Claim, cancel };
         }
         self.caps = Some(hello.caps);
+        desk.interpreter = hello.executable;
         self.heard = desk.now;
         desk.tell_plain(Event::Ready(peer.worker, capacity), sink);
         Ok(())

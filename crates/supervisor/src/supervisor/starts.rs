@@ -24,6 +24,9 @@ impl Supervisor {
         let now = self.desk.now;
         let (worker, started) = match effect {
             Effect::Spawn(worker) => {
+                if let Some(path) = self.desk.interpreter.take() {
+                    self.launcher.learn_interpreter(&path);
+                }
                 let started = self.launcher.warm(worker.slot, now);
                 (worker, started.map(|(launch, link, streams)| (launch, Work::Warm(Box::new(link)), streams)))
             }
