@@ -1,1 +1,68 @@
-//! (in the making)
+//! A pool of worker processes that loses nothing when one of them dies.
+//!
+//! Workers are warm: a Python function, a program that speaks the worker protocol or a line filter is started once and
+//! handed item after item; a command is started per item. A worker that dies takes with it exactly the item it had
+//! started; that one fails (or is tried again), the worker is replaced, everything else goes on. Time limits, cancels
+//! and the end of the pool stop the work itself, and no process outlives the program, however that ends.
+//!
+//! ```no_run
+//! use poolctl::Pool;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // First thing in `main`: the program also serves as keeper of its own workers.
+//!     poolctl::init();
+//!
+//!     let pool = Pool::builder().python("math", "factorial").workers(4).retries(1).build()?;
+//!
+//!     let one: u64 = pool.apply(5)?;
+//!     assert_eq!(one, 120);
+//!
+//!     let many: Vec<u64> = pool.map(0..10)?;
+//!     assert_eq!(many[4], 24);
+//!
+//!     for factorial in pool.imap(1_u64..) {
+//!         let factorial: u64 = factorial?;
+//!         if factorial > 1_000_000 {
+//!             break;
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Who does the work in this process
+//! No runtime is needed. A thread that waits for a result drives the pool meanwhile, so that a loop of
+//! [`Pool::apply`] costs no change of threads; one thread per pool sees to deaths, deadlines and futures when nobody
+//! waits. An [`AsyncResult`] is a [`Future`] for any executor. In a forked copy of the process every call answers
+//! [`TaskError::ForkedHost`].
+//!
+//! What workers print and log goes to `tracing`, target `poolctl::worker`.
+//!
+//! Workers written in Rust, with functions registered by an attribute, are to come; until then a Rust program can be a
+//! worker like any other, by [`PoolBuilder::worker`].
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod async_result;
+mod block;
+mod builder;
+mod imap;
+mod init;
+mod kind;
+mod outcomes;
+mod pool;
+mod task_error;
+mod template;
+
+pub use async_result::AsyncResult;
+pub use builder::{BuildError, NoTarget, PoolBuilder};
+pub use imap::Imap;
+pub use init::init;
+pub use kind::{Commands, Gives, Kind, Lines, Takes, Values};
+pub use pool::Pool;
+pub use poolctl_supervisor::{Exit, GaveUp, ResolveError, StartError, TaskError as Fault};
+pub use task_error::{MapError, TaskError};
+
+#[cfg(doc)]
+use std::future::Future;

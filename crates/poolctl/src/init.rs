@@ -1,0 +1,35 @@
+//! The one line that a program with pools has in its `main`.
+
+use std::process::ExitCode as Status;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use poolctl_supervisor::{ExitCode, keeper};
+
+/// Whether [`init`] was called in this process.
+static CALLED: AtomicBool = AtomicBool::new(false);
+
+/// Makes this program fit to be the keeper of its pools. Call it first thing in `main`.
+///
+/// The keeper, a small process that starts and watches the workers, is this same program, started again with
+/// `--keeper` as its first argument. Then `init` serves as the keeper and, when the pool is gone, ends the process.
+/// Otherwise it returns at once, having done nothing.
+///
+/// A program that cannot call it, such as a test with the standard harness, names another one to be the keeper, with
+/// [`PoolBuilder::keeper`](crate::PoolBuilder::keeper).
+#[expect(
+    clippy::disallowed_methods,
+    clippy::exit,
+    reason = "there is nothing to destroy before main has begun"
+)]
+pub fn init() {
+    CALLED.store(true, Ordering::Relaxed);
+    if keeper::requested() {
+        let status = if keeper::serve() == Status::SUCCESS { ExitCode::Ok } else { ExitCode::Internal };
+        std::process::exit(i32::from(status as u8));
+    }
+}
+
+/// Whether this program, started again, would serve as a keeper.
+pub(crate) fn can_be_keeper() -> bool {
+    CALLED.load(Ordering::Relaxed)
+}

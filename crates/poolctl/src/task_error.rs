@@ -1,0 +1,157 @@
+//! How an item can end other than well.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poolctl_supervisor::host::Refusal;
+use poolctl_supervisor::{Exit, GaveUp, Outcome, Report, TaskError as Fault};
+
+/// How much of what a worker wrote on stderr is kept in an error, in bytes.
+const STDERR_TAIL: usize = 4096;
+
+/// Why there is no result of an item.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The function raised, or the worker answered with an error.
+    #[error("{type_name}: {message}")]
+    Failed {
+        /// The kind of error; for Python the class, qualified where it is not a builtin.
+        type_name: String,
+        /// What it says.
+        message: String,
+        /// Where it happened, as the worker's language writes it.
+        trace: Option<String>,
+    },
+    /// The command ended with a status that is not 0.
+    #[error("the command ended with {exit}")]
+    CommandFailed {
+        /// How it ended.
+        exit: Exit,
+        /// The last it wrote on stderr.
+        stderr: String,
+    },
+    /// The worker did not answer as it should: it broke the protocol, or could not be started for this item.
+    #[error("the worker did not answer as it should")]
+    Broken(#[source] Fault),
+    /// The worker died while it ran the item.
+    #[error("the worker died{}", how(*exit, *out_of_memory))]
+    WorkerDied {
+        /// How it ended; none: that is not known.
+        exit: Option<Exit>,
+        /// The last it wrote on stderr.
+        stderr: String,
+        /// The kernel killed it because memory ran out.
+        out_of_memory: bool,
+    },
+    /// The worker died, as others had before on this item: it is not tried again.
+    #[error("the item is quarantined, {attempts} attempts ended badly: the worker died{}", how(*exit, false))]
+    Quarantined {
+        /// How often it was tried.
+        attempts: u32,
+        /// How the last worker ended; none: that is not known.
+        exit: Option<Exit>,
+        /// The last it wrote on stderr.
+        stderr: String,
+    },
+    /// It ran longer than it may, and was stopped.
+    #[error("the time limit has passed")]
+    TimedOut {
+        /// How long it ran, where that is known.
+        after: Option<Duration>,
+    },
+    /// It was cancelled, or the pool was stopped, before it ended.
+    #[error("cancelled")]
+    Cancelled,
+    /// The item cannot be written as JSON. It was not handed in.
+    #[error("the item cannot be written as JSON")]
+    BadItem {
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The item of a line filter holds a line end. It was not handed in.
+    #[error("the item is more than one line")]
+    NotOneLine,
+    /// The item is longer than [`Pool::MAX_ITEM_BYTES`](crate::Pool::MAX_ITEM_BYTES). It was not handed in.
+    #[error("the item has {len} bytes, more than {most}")]
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// The result is not what was asked for.
+    #[error("the result is of another type")]
+    BadResult {
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The result was too large for memory and cannot be read back from its file.
+    #[error("the result cannot be read back")]
+    LostResult {
+        /// Why.
+        source: io::Error,
+    },
+    /// The pool was closed before.
+    #[error("the pool is closed")]
+    PoolClosed,
+    /// Workers cannot be started.
+    #[error("the pool has given up")]
+    PoolGaveUp(#[source] Arc<GaveUp>),
+    /// A bug in this library has ended the pool.
+    #[error("the pool has ended by a panic")]
+    PoolBroken,
+    /// The pool belongs to the process that this one was forked from.
+    #[error("the pool belongs to the process that this one was forked from")]
+    ForkedHost,
+}
+
+/// The first item of a map, in the order of items, that has no result.
+#[derive(Debug, thiserror::Error)]
+#[error("item {item} has no result")]
+pub struct MapError {
+    /// Its place among the items, from 0 on.
+    pub item: u64,
+    /// Why.
+    pub source: TaskError,
+}
+
+impl From<Refusal> for TaskError {
+    fn from(why: Refusal) -> Self {
+        match why {
+            Refusal::Closed => TaskError::PoolClosed,
+            Refusal::GaveUp(reason) => TaskError::PoolGaveUp(reason),
+            Refusal::ForkedHost => TaskError::ForkedHost,
+            _ => TaskError::PoolBroken,
+        }
+    }
+}
+
+impl TaskError {
+    /// What the report of an item that is not ok says.
+    pub(crate) fn of(report: Report) -> Self {
+        let attempt = report.attempt;
+        let stderr = String::from_utf8_lossy(attempt.stderr.tail(STDERR_TAIL)).into_owned();
+        let exit = attempt.exit;
+        match (report.outcome, attempt.error) {
+            (Outcome::TimedOut, _) => TaskError::TimedOut { after: attempt.wall },
+            (Outcome::Cancelled, _) => TaskError::Cancelled,
+            (Outcome::Quarantined, _) => TaskError::Quarantined { attempts: report.attempts, exit, stderr },
+            (Outcome::Failed, Some(Fault::Remote(error))) => {
+                TaskError::Failed { type_name: error.type_name, message: error.msg, trace: error.trace }
+            }
+            (_, Some(fault)) => TaskError::Broken(fault),
+            (outcome, None) => match exit {
+                Some(exit) if outcome == Outcome::Failed => TaskError::CommandFailed { exit, stderr },
+                _ => TaskError::WorkerDied { exit, stderr, out_of_memory: attempt.out_of_memory },
+            },
+        }
+    }
+}
+
+/// The end of a sentence on a death.
+fn how(exit: Option<Exit>, out_of_memory: bool) -> String {
+    let exit = exit.map_or_else(String::new, |exit| format!(" ({exit})"));
+    if out_of_memory { format!("{exit}, memory ran out") } else { exit }
+}

@@ -1,0 +1,68 @@
+//! Pools with real workers, in a program that is its own keeper: hence its own `main` instead of the usual harness.
+//!
+//! Arguments that are no options choose the tests whose names contain one of them.
+
+mod calls;
+mod ends;
+mod failures;
+mod fixture;
+mod futures;
+mod lazily;
+mod sharing;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// No test takes so long, however loaded the machine is. One that does hangs.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Names of tests, and the tests.
+macro_rules! tests {
+    ($($module:ident: $($name:ident),+;)+) => {
+        &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name as fn())),+),+]
+    };
+}
+
+const TESTS: &[(&str, fn())] = tests! {
+    calls: a_call_gives_its_result, results_come_in_the_order_of_items, a_command_gets_its_item_and_gives_its_output,
+        a_worker_in_any_language_is_called, what_cannot_travel_is_refused_alone, a_wait_may_be_limited,
+        an_output_too_large_for_memory_comes_back_whole, items_in_flight_are_bounded;
+    lazily: an_endless_input_is_taken_as_it_is_wanted, the_rest_of_a_dropped_iteration_is_cancelled,
+        an_item_that_cannot_travel_keeps_its_place;
+    failures: an_error_crosses_with_type_message_and_trace, a_killed_worker_takes_only_the_item_it_ran,
+        a_failed_item_is_tried_again, a_poisonous_item_is_quarantined, an_item_over_its_time_is_stopped,
+        a_cancelled_item_ends_whether_it_runs_or_waits, a_pool_whose_workers_cannot_start_says_why,
+        a_failed_command_shows_its_stderr, a_killed_keeper_is_replaced;
+    futures: futures_are_woken_without_anybody_waiting, a_waker_that_panics_harms_nobody,
+        a_waker_may_use_the_pool_itself, a_waker_may_drop_the_pool;
+    sharing: many_threads_share_the_lead, callers_with_time_limits_come_and_go, threads_and_futures_share_a_pool,
+        a_thread_that_panics_while_it_maps_leaves_the_pool_in_order;
+    ends: a_dropped_pool_leaves_no_process, a_joined_pool_has_finished_everything, a_closed_pool_refuses_items,
+        a_terminated_pool_cancels_what_is_left, a_result_outlives_its_pool, waiting_threads_see_the_pool_go;
+};
+
+#[expect(clippy::print_stdout, reason = "a harness tells its results")]
+fn main() -> ExitCode {
+    poolctl::init();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
+    let mut failed = Vec::new();
+    for (name, test) in TESTS.iter().filter(|(name, _)| is_wanted(name)) {
+        let (done, ended) = channel();
+        thread::spawn(move || done.send(catch_unwind(test).is_ok()));
+        match ended.recv_timeout(LIMIT) {
+            Ok(true) => println!("test {name} ... ok"),
+            Ok(false) => failed.push(*name),
+            Err(_) => {
+                println!("test {name} hangs");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{} failed {failed:?}", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
