@@ -71,9 +71,12 @@ fn an_answer_of_two_lines_is_an_error_of_its_item_and_never_a_shifted_answer() {
     let sandbox = Sandbox::new();
     let input = "1+1\n2^300\n2+2\n3+3\n";
 
-    let ours = sandbox.map(["-j1", "--lines", "bc"]).input(input).run();
+    // The second line may come before the next item is sent, after it, or in between: each must be seen.
+    for _ in 0..20 {
+        let ours = sandbox.map(["-j1", "--lines", "bc"]).input(input).run();
 
-    ours.expect_code(1).expect_stdout("2\n4\n6\n").expect_words(&["2^300", "--eot"]);
+        ours.expect_code(1).expect_stdout("2\n4\n6\n").expect_words(&["2^300", "--eot"]);
+    }
 }
 
 #[test]
@@ -97,11 +100,11 @@ fn output_nobody_asked_for_is_an_error_and_the_rest_is_right() {
         "while read -r line; do echo \"$line\"; if [ \"$line\" = 5 ]; then echo more; fi; done\n",
     );
 
-    let ours = sandbox.map(["-j1", "--lines", "sh chatty.sh"]).input(numbers(1, 20)).run();
+    for _ in 0..20 {
+        let ours = sandbox.map(["-j1", "--lines", "sh chatty.sh"]).input(numbers(1, 20)).run();
 
-    let lines = ours.lines();
-    assert!(!lines.contains(&"more".to_owned()), "{ours}");
-    ours.expect_code(1).expect_stdout(numbers(1, 4) + &numbers(6, 20));
+        ours.expect_code(1).expect_stdout(numbers(1, 4) + &numbers(6, 20));
+    }
 }
 
 #[test]

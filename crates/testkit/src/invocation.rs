@@ -16,7 +16,7 @@ use crate::capture::Capture;
 use crate::{Finished, Running};
 
 /// How long a program may take before it is killed and its test fails.
-const PROGRAM_DEADLINE: Duration = Duration::from_secs(240);
+const PROGRAM_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A program to be run: its arguments, environment and streams.
 #[derive(Debug)]
