@@ -1,5 +1,7 @@
 //! A program that does not call `poolctl::init` is told so, instead of starting itself again and again.
 
+#![forbid(unsafe_code)]
+
 use poolctl::{BuildError, Pool, StartError};
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Arguments that are no options choose the tests whose names contain one of them.
 
+#![forbid(unsafe_code)]
+
 mod calls;
 mod ends;
 mod failures;
