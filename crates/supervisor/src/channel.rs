@@ -99,7 +99,11 @@ impl Outbox {
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_socket { transfer::send(self.as_fd(), bytes) } else { transfer::write(self.as_fd(), bytes) }
+        if self.is_socket {
+            transfer::send(self.as_fd(), bytes)
+        } else {
+            transfer::write(self.as_fd(), bytes)
+        }
     }
 }
 

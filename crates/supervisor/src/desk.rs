@@ -68,7 +68,8 @@ impl Desk {
                     self.settle(items, outcome, attempts, &mut delivery, sink);
                 }
                 Effect::Retry { item, attempt, why } => {
-                    sink.notice(Notice::Retry { item, next: attempt, why, attempt: delivery.attempt(item) });
+                    let known = Box::new(delivery.attempt(item));
+                    sink.notice(Notice::Retry { item, next: attempt, why, attempt: known });
                 }
                 other => self.effects.push_back(other),
             }

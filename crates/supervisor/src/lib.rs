@@ -28,15 +28,17 @@ pub mod keeper;
 pub use block::Block;
 pub use config::{ArgumentError, CommandLine, CommandTemplate, Detail, Framing, PoolConfig, Target};
 pub use output::Output;
-pub use poolctl_engine::{Config as EngineConfig, Gate, Halt, HaltAt, HaltHow, Lifecycle, Outcome, Stop, Timeout};
-pub use poolctl_protocol::{Level, RemoteError};
-pub use report::{Attempt, BadReply, GaveUp, LastStart, Notice, Report, Sink, Stream, TaskError};
-pub use resolve::{ResolveError, resolve};
 pub use poolctl_engine::Counts;
+pub use poolctl_engine::{
+    Config as EngineConfig, Gate, Halt, HaltAt, HaltHow, Lifecycle, Outcome, Stop, Timeout,
+};
+pub use poolctl_protocol::{Level, RemoteError};
 pub use poolctl_sys::clock::now;
 pub use poolctl_sys::cpu::available as available_cpus;
 pub use poolctl_sys::limits::raise_open_files;
 pub use poolctl_sys::waker::Waker;
 pub use poolctl_types::{Exit, ExitCode, Item, ItemRange, Moment, Slot, WorkerId};
+pub use report::{Attempt, BadReply, GaveUp, LastStart, Notice, Report, Sink, Stream, TaskError};
+pub use resolve::{ResolveError, resolve};
 pub use spill::{Extent, Spill};
 pub use supervisor::{Running, StartError, Supervisor, Turn};

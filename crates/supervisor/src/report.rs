@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use poolctl_engine::Outcome;
-use poolctl_protocol::{
-    ByeError, ClaimError, Excerpt, FrameError, HelloError, Kind, Level, MetaError, PROTOCOL_VERSION, RemoteError,
-    RemoteErrorError, ReplyError, ValueError,
-};
 pub use poolctl_protocol::Stream;
+use poolctl_protocol::{
+    ByeError, ClaimError, Excerpt, FrameError, HelloError, Kind, Level, MetaError, PROTOCOL_VERSION,
+    RemoteError, RemoteErrorError, ReplyError, ValueError,
+};
 use poolctl_types::{Exit, Item, ItemRange, Moment, WorkerId};
 
 use crate::config::ArgumentError;
@@ -106,7 +106,9 @@ pub enum TaskError {
         hint: &'static str,
     },
     /// A line filter answered with more than was asked for.
-    #[error("the program answered one line with more than that: {shown}; use --eot for answers of several lines")]
+    #[error(
+        "the program answered one line with more than that: {shown}; use --eot for answers of several lines"
+    )]
     ExtraOutput {
         /// The beginning of what was too much.
         shown: Excerpt,
@@ -218,7 +220,7 @@ pub enum Notice {
         /// How the last one ended.
         why: Outcome,
         /// What is known of it.
-        attempt: Attempt,
+        attempt: Box<Attempt>,
     },
     /// A warm worker died, whatever it held.
     WorkerDied {

@@ -48,12 +48,12 @@ impl Spill {
     /// The file cannot be made or the disk is full.
     pub fn append(&self, bytes: &[u8]) -> io::Result<Extent> {
         let mut state = self.state();
-        if state.file.is_none() {
-            state.file = Some(tempfile::tempfile_in(&self.directory)?);
-        }
         let offset = state.end;
-        let file = state.file.as_ref().expect("made above");
-        file.write_all_at(bytes, offset)?;
+        let file = match state.file.take() {
+            Some(file) => file,
+            None => tempfile::tempfile_in(&self.directory)?,
+        };
+        state.file.insert(file).write_all_at(bytes, offset)?;
         let len = bytes.len() as u64;
         state.end += len;
         state.held += len;

@@ -291,13 +291,7 @@ impl Supervisor {
         let pid = |worker| self.lives.iter().find(|life| life.worker == worker).and_then(|life| life.pid());
         let running = self.desk.engine.running();
         running
-            .map(|(worker, item, since, attempt)| Running {
-                worker,
-                pid: pid(worker),
-                item,
-                attempt,
-                since,
-            })
+            .map(|(worker, item, since, attempt)| Running { worker, pid: pid(worker), item, attempt, since })
             .collect()
     }
 
@@ -337,9 +331,8 @@ const SIGSTOP: i32 = 19;
 
 /// The environment of the workers: ours, and what the configuration adds.
 fn worker_environment(config: &PoolConfig) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-    let mut env: Vec<_> = std::env::vars_os()
-        .filter(|(name, _)| !config.env.iter().any(|(added, _)| added == name))
-        .collect();
+    let mut env: Vec<_> =
+        std::env::vars_os().filter(|(name, _)| !config.env.iter().any(|(added, _)| added == name)).collect();
     env.extend(config.env.iter().cloned());
     env
 }

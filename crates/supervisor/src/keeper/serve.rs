@@ -97,7 +97,7 @@ struct Server {
     poller: Poller,
     spawner: Spawner,
     common: Option<Common>,
-    /// What workers get as their limit of open files: the keeper's own, before it raised that.
+    /// What workers get as their limit of open files: the keeper's own, before it was raised, if it was.
     open_files: Option<u64>,
     workers: Workers,
     outbox: Outbox<Rc<Pidfd>>,
@@ -116,8 +116,9 @@ impl Server {
         signals::block_all()?;
         signals::reset_all();
         process::set_subreaper()?;
-        let open_files = limits::open_files();
-        limits::raise_open_files()?;
+        let before = limits::open_files();
+        let raised = limits::raise_open_files()?;
+        let open_files = before.filter(|_| before != raised);
         let children = ChildDeaths::new()?;
         let poller = Poller::new()?;
         poller.add(socket.as_fd(), SOCKET_TOKEN, Interest::Read)?;

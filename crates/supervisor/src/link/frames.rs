@@ -71,11 +71,7 @@ struct Run {
 
 impl FrameLink {
     /// A link over `socket`, and the claim to hand to the worker.
-    pub(crate) fn new(
-        socket: OwnedFd,
-        function: Option<String>,
-        now: Moment,
-    ) -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn new(socket: OwnedFd, function: Option<String>, now: Moment) -> io::Result<(Self, OwnedFd)> {
         let ring = RingReader::new()?;
         let claim = ring.worker_end()?;
         let link = Self {
@@ -392,14 +388,7 @@ impl FrameLink {
         Err(BadReply::NotHeld { item: item.0 })
     }
 
-    fn add_to_run(
-        &mut self,
-        item: Item,
-        result: &[u8],
-        peer: Peer,
-        desk: &mut Desk,
-        sink: &mut dyn Sink,
-    ) {
+    fn add_to_run(&mut self, item: Item, result: &[u8], peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) {
         if self.run.count > 0 && self.run.first + u64::from(self.run.count) != item.0 {
             self.tell_run(peer, desk, sink);
         }
@@ -418,11 +407,7 @@ impl FrameLink {
         let items = ItemRange::new(Item(self.run.first), self.run.count);
         self.run.count = 0;
         let event = Event::Finished { worker: peer.worker, count: items.count };
-        desk.tell(
-            event,
-            Delivery::Lines { worker: peer.worker, items, results: &self.run.results },
-            sink,
-        );
+        desk.tell(event, Delivery::Lines { worker: peer.worker, items, results: &self.run.results }, sink);
         self.run.results.clear();
         self.answered = desk.now;
     }

@@ -41,8 +41,7 @@ impl Supervisor {
             return;
         };
         let killed_by_us = life.dismissed;
-        let out_of_memory =
-            exit == Exit::Signal(SIGKILL) && !killed_by_us && self.memory_kills.have_grown();
+        let out_of_memory = exit == Exit::Signal(SIGKILL) && !killed_by_us && self.memory_kills.have_grown();
         let cause = if out_of_memory { EndCause::OutOfMemory } else { EndCause::Ended };
         let ending = Ending { exit, usage, out_of_memory };
         match life.work {

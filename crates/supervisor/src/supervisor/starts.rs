@@ -16,7 +16,8 @@ use crate::link::{Link, Streams};
 use crate::report::{Attempt, GaveUp, LastStart, Sink, TaskError};
 
 /// What the kernel answers when it has no room just now.
-const PASSING: [i32; 4] = [11 /* EAGAIN */, 12 /* ENOMEM */, 23 /* ENFILE */, 24 /* EMFILE */];
+const PASSING: [i32; 4] =
+    [11 /* EAGAIN */, 12 /* ENOMEM */, 23 /* ENFILE */, 24 /* EMFILE */];
 
 impl Supervisor {
     /// Asks the keeper for the process of a `Spawn` or `Run`.
@@ -35,7 +36,9 @@ impl Supervisor {
                 match self.launcher.command(item, self.desk.store.item(item), worker.slot) {
                     Ok((launch, streams)) => (worker, Ok((launch, work, streams))),
                     Err(LaunchError::Io(error)) => (worker, Err(error)),
-                    Err(LaunchError::Argument(error)) => return self.refuse_item(worker, item, error.into(), sink),
+                    Err(LaunchError::Argument(error)) => {
+                        return self.refuse_item(worker, item, error.into(), sink);
+                    }
                     Err(LaunchError::Resolve(error)) => {
                         return self.refuse_item(worker, item, TaskError::Program(error), sink);
                     }
@@ -43,7 +46,8 @@ impl Supervisor {
             }
             _ => unreachable!("only starts come here"),
         };
-        let asked = started.and_then(|(launch, work, streams)| self.ask_keeper(worker, launch, work, streams));
+        let asked =
+            started.and_then(|(launch, work, streams)| self.ask_keeper(worker, launch, work, streams));
         if let Err(reason) = asked {
             let item = match effect {
                 Effect::Run { item, .. } => Some(item),
@@ -53,7 +57,13 @@ impl Supervisor {
         }
     }
 
-    fn ask_keeper(&mut self, worker: WorkerId, launch: Launch, work: Work, streams: Streams) -> io::Result<()> {
+    fn ask_keeper(
+        &mut self,
+        worker: WorkerId,
+        launch: Launch,
+        work: Work,
+        streams: Streams,
+    ) -> io::Result<()> {
         let KeeperState::Alive(keeper) = &mut self.keeper else {
             unreachable!("starts wait for a keeper");
         };
@@ -115,7 +125,12 @@ impl Supervisor {
     }
 
     /// The process runs.
-    pub(super) fn spawned(&mut self, worker: WorkerId, pidfd: poolctl_sys::pidfd::Pidfd, sink: &mut dyn Sink) {
+    pub(super) fn spawned(
+        &mut self,
+        worker: WorkerId,
+        pidfd: poolctl_sys::pidfd::Pidfd,
+        sink: &mut dyn Sink,
+    ) {
         let Some(life) = self.lives.get_mut(worker) else { return };
         life.pidfd = Some(pidfd);
         let ready = match &mut life.work {
