@@ -7,6 +7,9 @@ mod lines;
 mod ring;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
