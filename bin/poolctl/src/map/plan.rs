@@ -111,7 +111,12 @@ impl Plan {
                 ordered: !args.output.unordered,
                 buffer: args.output.buffer.unwrap_or(settings.buffer).in_memory(),
                 most_attempts: engine.retries.saturating_add(1),
-                one_program: matches!(&run, Run::Command(template) if template.program().is_some()),
+                program: match &run {
+                    Run::Command(template) => {
+                        template.program().map(|name| String::from_utf8_lossy(name).into_owned())
+                    }
+                    Run::Warm(_) => None,
+                },
                 verbose: args.terminal.verbose > 0,
                 quiet: args.terminal.quiet,
             },

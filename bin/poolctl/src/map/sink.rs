@@ -54,8 +54,8 @@ pub(crate) struct SinkConfig {
     pub(crate) buffer: usize,
     /// How many attempts an item may have.
     pub(crate) most_attempts: u32,
-    /// Whether all items run the same program, so that one that cannot be run is the end.
-    pub(crate) one_program: bool,
+    /// The program, if all items run the same, so that one that cannot be run is the end.
+    pub(crate) program: Option<String>,
     pub(crate) verbose: bool,
     pub(crate) quiet: bool,
 }
@@ -136,9 +136,9 @@ impl ItemSink {
         self.gave_up.take()
     }
 
-    /// Whether the program turned out to be none.
-    pub(crate) fn cannot_run(&self) -> bool {
-        self.cannot_run
+    /// The program, if it turned out to be none.
+    pub(crate) fn no_program(&self) -> Option<&str> {
+        self.config.program.as_deref().filter(|_| self.cannot_run)
     }
 
     /// Whether the run was given up.
@@ -327,7 +327,7 @@ impl Sink for ItemSink {
 
     fn settled(&mut self, mut report: Report) {
         self.count(report.outcome);
-        self.cannot_run |= self.config.one_program && is_no_program(&report);
+        self.cannot_run |= self.config.program.is_some() && is_no_program(&report);
         let items = ItemRange::one(report.item);
         let tag = (self.config.style == Style::Tagged).then(|| self.config.items.tag(&report.payload));
         if self.config.style != Style::Json {

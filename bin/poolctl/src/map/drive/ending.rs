@@ -22,6 +22,13 @@ struct NoRoom {
     source: io::Error,
 }
 
+/// What all items should run is no program.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot run `{program}`: Exec format error")]
+struct NoProgram {
+    program: String,
+}
+
 /// The writers of stdout and stderr.
 const WRITERS: u32 = 2;
 
@@ -31,6 +38,13 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure>
     let gave_up = pilot.sink.take_gave_up();
     let spill_error = pilot.sink.take_spill_error();
     let tally = pilot.sink.tally();
+    let no_program = pilot.sink.no_program().map(ToOwned::to_owned);
+    tracing::info!(
+        ok = tally.ok,
+        failed = tally.failed,
+        cancelled = tally.cancelled,
+        "every item is settled"
+    );
     let cause = pilot.cause;
     let mut ended = 0;
     let Pilot { supervisor, mut sink, progress, news, input_error, grace, .. } = pilot;
@@ -66,6 +80,10 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure>
     }
     if let Some(why) = gave_up {
         return Err(start_failure(why));
+    }
+    if let (Some(program), Some(ExitCode::CannotStart)) = (no_program, cause) {
+        return Err(Failure::new(ExitCode::CannotStart, NoProgram { program })
+            .hint("it is no program for this machine; a script begins with #!/bin/sh or the like"));
     }
     match (cause, input_error) {
         (Some(ExitCode::BadInput), Some(error)) => Err(input_failure(error)),

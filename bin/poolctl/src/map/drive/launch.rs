@@ -57,6 +57,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
     if let Some(directory) = &plan.directory {
         make_directory(directory).map_err(output_failure)?;
     }
+    let slots = plan.engine.slots;
     let (grace, items, quiet) = (plan.engine.grace, plan.sink.items, plan.sink.quiet);
     let target = match plan.run {
         Run::Command(template) => {
@@ -84,6 +85,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
         (failure, true) => failure.hint("--python or POOLCTL_PYTHON names the interpreter"),
         (failure, false) => failure,
     })?;
+    tracing::info!(slots, "the pool is open");
     let progress = Progress::new(plan.progress, quiet || plan.input.reads_terminal(), now);
     let waker = supervisor.waker();
     let out = stdout_outlet(offset, log, plan.directory, progress.screen(), waker.clone(), tell.clone());

@@ -73,7 +73,7 @@ impl Pilot {
             // Nobody reads, or there is no room: whatever is still computed is lost.
             self.end(ExitCode::OutputError, Stop::Kill);
         }
-        if self.sink.cannot_run() {
+        if self.sink.no_program().is_some() {
             self.end(ExitCode::CannotStart, Stop::Drain);
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
@@ -100,7 +100,7 @@ impl Pilot {
             self.cause.get_or_insert(ExitCode::Halted);
             self.input_over = true;
         }
-        if self.sink.has_given_up() || self.sink.cannot_run() {
+        if self.sink.has_given_up() || self.sink.no_program().is_some() {
             self.cause.get_or_insert(ExitCode::CannotStart);
             self.input_over = true;
         }
@@ -111,7 +111,10 @@ impl Pilot {
     fn feed(&mut self) {
         while !self.input_over && self.supervisor.wants_input() {
             match self.intake.try_recv() {
-                Ok(Intake::Items(block)) => self.supervisor.push(block),
+                Ok(Intake::Items(block)) => {
+                    tracing::debug!(items = block.len(), bytes = block.byte_len(), "read");
+                    self.supervisor.push(block);
+                }
                 Ok(Intake::End) => self.end_input(None),
                 Ok(Intake::Failed(error)) => self.end_input(Some(error)),
                 Err(TryRecvError::Empty) => {

@@ -5,7 +5,6 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 
-use nix::errno::Errno;
 use poolctl_supervisor::{Attempt, Outcome, Output, Report, TaskError};
 use poolctl_types::{Exit, Item};
 
@@ -163,11 +162,6 @@ fn details(attempt: &Attempt) -> String {
             }
         }
         Some(TaskError::Spill { .. }) => text.push_str("hint: point TMPDIR to a directory with more room\n"),
-        Some(TaskError::Spawn { reason }) if reason.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
-            text.push_str(
-                "hint: it is no program for this machine; a script begins with #!/bin/sh or the like\n",
-            );
-        }
         _ => {}
     }
     indent(&mut text, attempt.stderr.tail(TAIL_BYTES));
