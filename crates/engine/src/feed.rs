@@ -122,7 +122,7 @@ impl Engine {
         }
     }
 
-    /// Gives what there is to workers that hold nothing, in equal shares.
+    /// Gives what there is to workers that hold nothing, in equal shares; those on their way have theirs too.
     fn feed_idle(&mut self, slots: Range<usize>, effects: &mut Vec<Effect>) {
         let is_hungry = |slot: &Slot| slot.is_idle() && slot.is_open();
         let mut hungry = self.slots[slots.clone()].iter().filter(|slot| is_hungry(slot)).count() as u64;
@@ -133,7 +133,7 @@ impl Engine {
             if !is_hungry(&self.slots[index]) {
                 continue;
             }
-            let share = self.postable().div_ceil(hungry);
+            let share = self.postable().div_ceil(hungry + u64::from(self.starting));
             let most = u64::from(self.chunk()).min(share);
             if most == 0 {
                 return;

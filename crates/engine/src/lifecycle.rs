@@ -119,3 +119,74 @@ pub(crate) fn reaction(stage: Stage, news: News) -> Reaction {
         ) => Reaction::Bury(end),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Accounting, EndCause};
+    use crate::slot::Level;
+
+    const CAPACITY: Capacity = Capacity { ahead: None, accounting: Accounting::Claim, cancel: false };
+    const END: End = End { claimed: None, cause: EndCause::Ended };
+
+    fn stopping(why: Why) -> Stage {
+        Stage::Stopping { why, level: Level::Terminated, deadline: None }
+    }
+
+    fn letter(stage: Stage, news: News) -> char {
+        match reaction(stage, news) {
+            Reaction::Ignore => '.',
+            Reaction::Begin => 'b',
+            Reaction::Abandon(Lasting::No) => 'a',
+            Reaction::Greet(CAPACITY) => 'g',
+            Reaction::Take(Answers::Oldest(7)) => 't',
+            Reaction::Judge(None) => 'j',
+            Reaction::Drain => 'd',
+            Reaction::Dismiss => 'x',
+            Reaction::Condemn(Some(Item(3))) => 'c',
+            Reaction::Hasten => 'h',
+            Reaction::Bury(END) => 'e',
+            other => panic!("what was told got lost: {other:?}"),
+        }
+    }
+
+    /// As a row of the table in `engine`: spawned, spawn failed, ready, answers, claimed, retire, fault, exited.
+    fn row(stage: Stage) -> String {
+        let news = [
+            News::Spawned,
+            News::SpawnFailed(Lasting::No),
+            News::Ready(CAPACITY),
+            News::Answers(Answers::Oldest(7)),
+            News::Claimed(None),
+            News::Retire,
+            News::Fault(Some(Item(3))),
+            News::Exited(END),
+        ];
+        news.into_iter().map(|news| letter(stage, news)).collect()
+    }
+
+    #[test]
+    fn the_table_of_lives_is_as_written() {
+        assert_eq!(row(Stage::Vacant { not_before: None }), "........");
+        assert_eq!(row(Stage::Starting { deadline: None }), "bag..xce");
+        assert_eq!(row(Stage::Serving), "...tjdce");
+        assert_eq!(row(Stage::Draining), "...tj.ce");
+        assert_eq!(row(stopping(Why::LetGo)), "ba....he");
+        assert_eq!(row(stopping(Why::Unready)), "ba....he");
+        assert_eq!(row(stopping(Why::Fault(None))), "ba....he");
+        assert_eq!(row(stopping(Why::Pursuit)), "ba.t..ce");
+        assert_eq!(row(stopping(Why::Suspicion)), "ba.t..ce");
+        assert_eq!(row(stopping(Why::Stop)), "ba.t..he");
+    }
+
+    #[test]
+    fn the_level_of_an_end_changes_nothing_in_the_table() {
+        for level in [Level::Closed, Level::Terminated, Level::Killed] {
+            for why in [Why::LetGo, Why::Unready, Why::Fault(None), Why::Pursuit, Why::Suspicion, Why::Stop] {
+                let stage = Stage::Stopping { why, level, deadline: None };
+
+                assert_eq!(row(stage), row(stopping(why)));
+            }
+        }
+    }
+}

@@ -128,3 +128,11 @@ pub fn retry(item: u64, attempt: u32, why: Outcome) -> Effect {
 pub fn reap(slot: u32, generation: u64) -> Effect {
     Effect::Reap(worker(slot, generation))
 }
+
+/// How many items an effect dispatches.
+pub fn dispatched(effect: &Effect) -> u32 {
+    match effect {
+        Effect::Dispatch { items, .. } => items.count,
+        _ => 0,
+    }
+}
