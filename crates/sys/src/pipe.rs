@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
@@ -23,14 +23,14 @@ pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 
-/// Makes reads and writes through this end answer `WouldBlock` instead of waiting. The other end is unaffected;
-/// every copy of this end, in any process, is affected too.
+/// Makes reads and writes through this end of a pipe or socket answer `WouldBlock` instead of waiting. The other end
+/// is unaffected; every copy of this end, in any process, is affected too.
 ///
 /// # Errors
 /// None is known for an open descriptor.
 pub fn set_nonblocking(end: &impl AsFd) -> io::Result<()> {
-    let flags = fcntl_getfl(end)?;
-    Ok(fcntl_setfl(end, flags | OFlags::NONBLOCK)?)
+    // The flags that this clears (append, direct, async) are not set on what is made here, so they need no reading.
+    Ok(fcntl_setfl(end, OFlags::NONBLOCK)?)
 }
 
 /// Makes a pipe hold at least `bytes`.

@@ -84,6 +84,9 @@ fn what_cannot_be_executed_is_told_exactly() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(failure_of(&mut kept, program, &["x"]), (SpawnStage::Exec, 8));
 
+    let keeper = kept.keeper_pid();
+    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+    assert_eq!(children, "", "nothing of them is left, not even a zombie");
     assert_eq!(kept.run(WorkerId::new(0, 1), "echo on").1, "on\n");
 }
 

@@ -233,8 +233,9 @@ fn a_child_bound_to_its_parent_dies_with_the_thread_that_spawned_it() {
     });
     let child = thread.join().unwrap();
 
-    child.wait_for_end(None).unwrap();
+    let ended = child.wait_for_end(Some(std::time::Duration::from_secs(10))).unwrap();
 
+    assert!(ended);
     assert_eq!(child.peek_exit().unwrap().unwrap().0, Exit::Signal(libc::SIGKILL));
     child.signal_group(libc::SIGKILL).unwrap();
     child.reap().unwrap();
