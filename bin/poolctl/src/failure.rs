@@ -70,17 +70,23 @@ mod tests {
         source: io::Error,
     }
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to start")]
+    struct Outermost {
+        source: Outer,
+    }
+
     #[test]
     fn the_whole_chain_is_written_with_the_hint_last() {
         let source = io::Error::other("no medium");
-        let failure =
-            Failure::new(ExitCode::BadInput, Outer { source }).details("dev x\n").hint("insert a disk");
+        let failure = Failure::new(ExitCode::BadInput, Outermost { source: Outer { source } })
+            .details("dev x\n")
+            .hint("insert a disk");
 
         let mut text = Vec::new();
         failure.write_to(&mut text).unwrap();
 
-        let expected =
-            "error: failed to open the input `x`\n  caused by: no medium\n    dev x\nhint: insert a disk\n";
+        let expected = "error: failed to start\n  caused by: failed to open the input `x`\n  caused by: no medium\n    dev x\nhint: insert a disk\n";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
         assert_eq!(failure.code(), ExitCode::BadInput);
     }

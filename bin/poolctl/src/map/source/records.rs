@@ -54,7 +54,8 @@ impl RecordFeed {
         }
     }
 
-    /// Cuts the records that end in the first `held` bytes and keeps the rest.
+    /// Cuts the records that end in the first `held` bytes and keeps the rest. Before `searched` there is no delimiter
+    /// of one byte.
     fn cut(&mut self, searched: usize) -> Option<Block> {
         let held = &self.buffer[..self.held];
         let block = match self.delimiter[..] {
@@ -93,9 +94,7 @@ impl Feed for RecordFeed {
                 block.push(last);
                 return Ok(Some(block));
             }
-            // A delimiter of several bytes may have begun before this read.
-            let searched = before.saturating_sub(self.delimiter.len() - 1);
-            if let Some(block) = self.cut(searched) {
+            if let Some(block) = self.cut(before) {
                 return Ok(Some(block));
             }
         }

@@ -212,6 +212,18 @@ mod tests {
     }
 
     #[test]
+    fn an_item_that_holds_what_stands_between_the_items_of_a_group_is_refused() {
+        let mut steps = Steps::new(Encoding::Bytes).grouped(Some(Grouping::Count(2)));
+
+        let (first, error) = steps.apply(block(&["a", "b", "c\0d"]));
+
+        assert_eq!(items(&first), ["a\0b"]);
+        assert!(
+            error.unwrap().to_string().starts_with("item 3 on the command line: the item holds a NUL byte")
+        );
+    }
+
+    #[test]
     fn groups_go_on_over_blocks_and_the_last_may_be_short() {
         let mut steps = Steps::new(Encoding::Bytes).grouped(Some(Grouping::Count(2)));
         let (first, _) = steps.apply(block(&["a", "b", "c"]));
