@@ -51,7 +51,9 @@ fn run(capacity: Capacity) -> (f64, u64) {
         }
         for effect in std::mem::take(&mut effects) {
             match effect {
-                Effect::Spawn(worker) => engine.step(Moment(now), Event::Ready(worker, capacity), &mut effects),
+                Effect::Spawn(worker) => {
+                    engine.step(Moment(now), Event::Ready(worker, capacity), &mut effects)
+                }
                 Effect::Dispatch { worker, items, .. } => held[worker.slot.index()] += items.count,
                 Effect::Settle { items, .. } => settled += u64::from(items.count),
                 other => panic!("unexpected: {other:?}"),

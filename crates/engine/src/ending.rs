@@ -121,6 +121,12 @@ impl Engine {
 
     /// A held item must not run on: it is stopped when it runs, and ends as `outcome`.
     pub(crate) fn pursue(&mut self, index: usize, item: Item, outcome: Outcome, effects: &mut Vec<Effect>) {
+        self.hunt(index, item, outcome, effects);
+        self.press(index, None, effects);
+    }
+
+    /// Takes up the hunt for a held item; it is not stopped before it is pressed.
+    pub(crate) fn hunt(&mut self, index: usize, item: Item, outcome: Outcome, effects: &mut Vec<Effect>) {
         let worker = self.worker(index);
         let slot = &mut self.slots[index];
         if slot.pursuit(item).is_some() {
@@ -129,25 +135,24 @@ impl Engine {
         slot.pursuits.push(Pursuit { item, outcome, deadline: None });
         match slot.stage {
             Stage::Starting { .. } => self.terminate(index, Why::Pursuit, effects),
-            Stage::Serving | Stage::Draining => {
-                if slot.understands_cancel() {
-                    effects.push(Effect::Cancel { worker, item });
-                }
-                self.press(index, None, effects);
+            Stage::Serving | Stage::Draining if slot.understands_cancel() => {
+                effects.push(Effect::Cancel { worker, item });
             }
-            Stage::Vacant { .. } | Stage::Stopping { .. } => {}
+            Stage::Vacant { .. } | Stage::Serving | Stage::Draining | Stage::Stopping { .. } => {}
         }
     }
 
     /// Stops hunted items that run. `claimed`: the worker's claim was just read and names this one.
     pub(crate) fn press(&mut self, index: usize, claimed: Option<Item>, effects: &mut Vec<Effect>) {
-        if self.slots[index].pursuits.is_empty() {
+        let is_open = matches!(self.slots[index].stage, Stage::Serving | Stage::Draining);
+        if self.slots[index].pursuits.is_empty() || !is_open {
             return;
         }
         let (now, grace) = (self.now, self.config.grace);
         let worker = self.worker(index);
         let slot = &mut self.slots[index];
         let (accounting, front) = (slot.accounting(), slot.held.front());
+        let asks = accounting == Accounting::Claim && claimed.is_none();
         let (can_cancel, mut must_end) = (slot.understands_cancel(), false);
         for pursuit in slot.pursuits.iter_mut().filter(|pursuit| pursuit.deadline.is_none()) {
             let runs = match accounting {
@@ -158,7 +163,7 @@ impl Engine {
             if runs {
                 pursuit.deadline = Some(now + grace);
                 must_end |= !can_cancel;
-            } else if accounting == Accounting::Claim && front == Some(pursuit.item) && !slot.is_probing {
+            } else if asks && front == Some(pursuit.item) && !slot.is_probing {
                 slot.is_probing = true;
                 effects.push(Effect::Probe(worker));
             }

@@ -365,7 +365,7 @@ impl Engine {
             running: alive().map(running_in).sum(),
             held: alive().map(|slot| u64::from(slot.held.count())).sum(),
             queued: self.backlog.unposted(),
-            workers: u32::try_from(alive().count()).expect("at most MAX_SLOTS slots"),
+            workers: u32::try_from(alive().count()).unwrap_or(MAX_SLOTS),
             input_ended: self.input == Input::Ended,
             stop: self.stop,
         }
@@ -376,7 +376,7 @@ impl Engine {
     pub fn running(&self) -> impl Iterator<Item = (WorkerId, Item, Option<Moment>, u32)> {
         let busy = self.slots.iter().enumerate().filter(|(_, slot)| running_in(slot) > 0);
         busy.flat_map(move |(index, slot)| {
-            let count = usize::try_from(running_in(slot)).expect("held items are counted in 32 bits");
+            let count = usize::try_from(running_in(slot)).unwrap_or(usize::MAX);
             let items = slot.held.runs().flat_map(|run| run.items.iter().map(move |item| (item, run)));
             items.take(count).map(move |(item, run)| {
                 let since = if slot.accounting() == Accounting::Mux { run.dispatched } else { slot.since };

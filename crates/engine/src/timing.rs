@@ -162,15 +162,10 @@ impl Engine {
         let since = self.clock.in_engine_time(claim.since);
         slot.since = since;
         if slot.pursuit(claim.item).is_none() && limit.is_some_and(|limit| since + limit <= now) {
-            self.pursue(index, claim.item, Outcome::TimedOut, effects);
+            self.hunt(index, claim.item, Outcome::TimedOut, effects);
         }
-        self.press_claimed(index, claim.item, effects);
-    }
-
-    fn press_claimed(&mut self, index: usize, claimed: Item, effects: &mut Vec<Effect>) {
-        let slot = &self.slots[index];
-        if slot.pursuit(claimed).is_some_and(|pursuit| pursuit.deadline.is_none()) {
-            self.press(index, Some(claimed), effects);
+        if self.slots[index].pursuit(claim.item).is_some() {
+            self.press(index, Some(claim.item), effects);
         }
     }
 }

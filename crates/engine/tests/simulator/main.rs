@@ -39,7 +39,7 @@ fn play(seed: u64, seen: &mut BTreeMap<&'static str, u64>) -> u64 {
 fn every_item_has_one_outcome_whatever_workers_do() {
     let mut seen = BTreeMap::new();
 
-    let (mut steps, mut seed) = (0,0);
+    let (mut steps, mut seed) = (0, 0);
     while steps < EVENTS {
         steps += play(seed, &mut seen);
         seed += 1;

@@ -1,11 +1,9 @@
 //! The plain way: items in, answers out, and what a pool asks for in between.
 #![forbid(unsafe_code)]
 
-mod play;
-
 use std::time::Duration;
 
-use play::*;
+use crate::play::*;
 use poolctl_engine::{Accounting, Answer, Config, Effect, Event, Gate, Outcome};
 use poolctl_types::Item;
 
