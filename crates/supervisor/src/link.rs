@@ -212,7 +212,7 @@ impl Link {
     /// When it wants to be looked after though nothing came.
     pub(crate) fn look_at(&self) -> Option<Moment> {
         let (own, closed) = match self {
-            Link::Lines(link) => (link.reply_deadline(), link.closed),
+            Link::Lines(link) => (link.look_at(), link.closed),
             Link::Text(link) => (None, link.closed),
             Link::Frames(link) => (link.look_at(), link.closed),
         };
@@ -221,7 +221,13 @@ impl Link {
     }
 
     /// Looks after it, when that time has come.
-    pub(crate) fn look(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
+    pub(crate) fn look(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
         let closed = match self {
             Link::Lines(link) => link.closed,
             Link::Text(link) => link.closed,
@@ -231,7 +237,7 @@ impl Link {
             return Err(BadReply::Closed.into());
         }
         match self {
-            Link::Lines(link) => link.check_reply_deadline(desk.now),
+            Link::Lines(link) => link.look(peer, streams, desk, sink),
             Link::Text(_) => Ok(()),
             Link::Frames(link) => link.drain(peer, desk, sink),
         }

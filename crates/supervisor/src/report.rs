@@ -1,6 +1,7 @@
 //! What the supervisor tells its user: results, outcomes, and what else is worth knowing.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use poolctl_engine::Outcome;
@@ -125,6 +126,12 @@ pub enum TaskError {
     /// The item cannot be made into a command.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
+    /// The worker did not say hello in time.
+    #[error("no hello came within {}; give it longer with --start-timeout", Seconds(*after))]
+    NoHello {
+        /// How long was waited.
+        after: Duration,
+    },
     /// The worker says itself that it cannot start.
     #[error("{}", Remote(error))]
     Refused {
@@ -134,8 +141,10 @@ pub enum TaskError {
         error: RemoteError,
     },
     /// The output has no room.
-    #[error("cannot keep the output: {reason}")]
+    #[error("cannot keep the output in {}: {reason}; let TMPDIR name a place with more room", directory.display())]
     Spill {
+        /// Where the spill file lies.
+        directory: PathBuf,
         /// What the file system said.
         reason: std::io::Error,
     },
@@ -155,7 +164,7 @@ pub enum BadReply {
         limit: usize,
     },
     /// Bytes that are no frame.
-    #[error(transparent)]
+    #[error("{0} (print to stdout, not to fd 4)")]
     Frame(#[from] FrameError),
     /// A frame whose meta says nothing.
     #[error(transparent)]

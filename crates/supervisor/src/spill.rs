@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use poolctl_sys::transfer;
@@ -40,6 +40,12 @@ impl Spill {
     #[must_use]
     pub fn new(directory: PathBuf) -> Self {
         Self { directory, state: Mutex::default() }
+    }
+
+    /// Where the file lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Writes `bytes` behind what is there.

@@ -21,6 +21,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use poolctl_engine::{Counts, Engine, Event, Gate, Stop};
 use poolctl_sys::clock;
@@ -62,12 +63,13 @@ pub struct Supervisor {
     ready: Vec<Ready>,
     reports: Vec<keeper::Report>,
     /// What the user said since the last turn.
-    inputs: Vec<Event>,
+    inputs: Vec<(Moment, Event)>,
     last_start: LastStart,
     refusal: Option<GaveUp>,
     given_up: bool,
     memory_kills: MemoryKills,
     max_rss: Option<u64>,
+    start_timeout: Duration,
 }
 
 /// Whether there is a keeper.
@@ -146,6 +148,7 @@ impl Supervisor {
         })?;
         let now = clock::now();
         let slots = config.engine.slots;
+        let start_timeout = config.engine.start_timeout;
         if per_item {
             config.engine.lifecycle = poolctl_engine::Lifecycle::PerItem;
             config.engine.slots += config.spawn_ahead;
@@ -179,6 +182,7 @@ impl Supervisor {
             given_up: false,
             memory_kills: MemoryKills::watch(),
             max_rss: config.max_rss,
+            start_timeout,
         };
         supervisor.watch_keeper().map_err(StartError::Setup)?;
         Ok(supervisor)
@@ -210,55 +214,58 @@ impl Supervisor {
     pub fn push(&mut self, block: Block) {
         let count = self.desk.store.push(block);
         if count > 0 {
-            self.inputs.push(Event::Items(count));
+            self.say(Event::Items(count));
         }
     }
 
     /// The input has nothing more just now: what is there is sent though chunks are not full.
     pub fn input_idle(&mut self) {
-        self.inputs.push(Event::InputIdle);
+        self.say(Event::InputIdle);
     }
 
     /// No item follows.
     pub fn end_of_input(&mut self) {
-        self.inputs.push(Event::EndOfInput);
+        self.say(Event::EndOfInput);
     }
 
     /// Whether new items may be dispatched.
     pub fn set_gate(&mut self, gate: Gate) {
-        self.inputs.push(Event::Gate(gate));
+        self.say(Event::Gate(gate));
     }
 
     /// An item is not wanted any more: it ends as cancelled, unless it has its outcome by then.
     pub fn cancel(&mut self, item: Item) {
-        self.inputs.push(Event::CancelItem(item));
+        self.say(Event::CancelItem(item));
     }
 
     /// Stops the run, this hard.
     pub fn stop(&mut self, stop: Stop) {
-        self.inputs.push(Event::Stop(stop));
+        self.say(Event::Stop(stop));
     }
 
     /// Stops the workers' processes (SIGSTOP) and the clocks, at once.
     pub fn pause(&mut self) {
         self.signal_all(SIGSTOP);
         self.flush_keeper();
-        self.inputs.push(Event::Pause);
+        self.say(Event::Pause);
     }
 
     /// Lets processes and clocks go on.
     pub fn resume(&mut self) {
         self.signal_all(SIGCONT);
         self.flush_keeper();
-        self.inputs.push(Event::Resume);
+        self.say(Event::Resume);
     }
 
     /// One pass: does what is to be done, then waits until something happens, the waker fires or it is `until`.
     pub fn turn(&mut self, sink: &mut dyn Sink, until: Option<Moment>) -> Turn {
         self.desk.now = clock::now();
-        for event in std::mem::take(&mut self.inputs) {
+        let now = self.desk.now;
+        for (said, event) in std::mem::take(&mut self.inputs) {
+            self.desk.now = said;
             self.desk.tell_plain(event, sink);
         }
+        self.desk.now = now;
         self.carry_out(sink);
         self.flush_keeper();
         if self.desk.engine.is_quiet() {
@@ -308,8 +315,13 @@ impl Supervisor {
         }
     }
 
+    /// Keeps an event for the next turn, with its time.
+    fn say(&mut self, event: Event) {
+        self.inputs.push((clock::now(), event));
+    }
+
     /// How long nothing needs to be done, if nothing happens.
-    fn wait_time(&self, until: Option<Moment>) -> Option<std::time::Duration> {
+    fn wait_time(&self, until: Option<Moment>) -> Option<Duration> {
         let looks = self.lives.iter().filter_map(crate::life::Life::look_at);
         let due = looks.chain(self.desk.engine.next_deadline()).chain(until).min()?;
         Some(due - clock::now())

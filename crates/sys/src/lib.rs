@@ -17,6 +17,7 @@ pub mod pidfd;
 pub mod pipe;
 pub mod poller;
 pub mod process;
+pub mod rest;
 pub mod signals;
 pub mod spawn;
 pub mod transfer;

@@ -1,7 +1,10 @@
 //! A line filter: one line in, one line out, no hello, with fences against answers that slip.
 //!
 //! With one line outstanding the answer must be one line and nothing behind it; more is an error of that item and the
-//! filter is replaced. With more outstanding (`ahead`) only the count can be checked.
+//! filter is replaced. A filter may write its lines one by one, so an answer is taken only once the filter rests
+//! (blocked in a system call that writes nothing) and its pipe is empty after that; a filter that has not come to
+//! rest [`FENCE_MOST`] after its line is believed without. With more outstanding (`ahead`) only the count can be
+//! checked.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -10,6 +13,7 @@ use std::time::Duration;
 
 use poolctl_engine::{Accounting, Answer, Capacity, Event};
 use poolctl_protocol::{Excerpt, MAX_BODY_BYTES};
+use poolctl_sys::rest::Rest;
 use poolctl_types::{Item, ItemRange, Moment};
 
 use super::{Breach, Peer, Streams, attempt};
@@ -20,6 +24,13 @@ use crate::report::{BadReply, Sink, TaskError};
 
 /// How many times one wake-up reads, so that one filter cannot starve the others.
 const READS_PER_WAKE: usize = 16;
+
+/// How often a filter that still runs after its answer is let run at once, before it is looked at later.
+const YIELDS: usize = 4;
+
+/// How soon it is looked at again, and how long at most.
+const FENCE_AGAIN: Duration = Duration::from_micros(100);
+const FENCE_MOST: Duration = Duration::from_millis(100);
 
 /// The link to a line filter.
 #[derive(Debug)]
@@ -33,6 +44,10 @@ pub(crate) struct LinesLink {
     scanned: usize,
     since: Moment,
     rules: Rules,
+    /// How the filter's rest is asked for, once its process is known.
+    rest: Option<Rest>,
+    /// Since when an answer waits for the filter's rest.
+    fenced: Option<Moment>,
 }
 
 /// What a filter must keep to.
@@ -56,6 +71,8 @@ impl LinesLink {
             scanned: 0,
             since: now,
             rules,
+            rest: None,
+            fenced: None,
         }
     }
 
@@ -149,6 +166,9 @@ impl LinesLink {
         if end < self.inbox.content().len() && self.is_fenced() {
             return Err(self.extra(Some(item), end));
         }
+        if self.is_fenced() && !self.may_pass(peer, item, end, desk)? {
+            return Ok(());
+        }
         let out = self.inbox.content()[..answer].to_vec();
         self.inbox.consume(end);
         self.scanned = 0;
@@ -162,6 +182,29 @@ impl LinesLink {
         let event = Event::Answered { worker: peer.worker, item, answer: Answer::Ok };
         desk.tell(event, Delivery::Each(&mut |_| known.take().unwrap_or_default()), sink);
         if self.inbox.content().is_empty() { Ok(()) } else { self.take_fenced(peer, streams, desk, sink) }
+    }
+
+    /// Whether the filter has said all it has to say to `item`; what comes behind `end` is too much.
+    fn may_pass(&mut self, peer: Peer, item: Item, end: usize, desk: &Desk) -> Result<bool, Breach> {
+        if self.rest.is_none() {
+            self.rest = peer.pid.and_then(|pid| Rest::of(pid).ok());
+        }
+        let since = *self.fenced.get_or_insert(desk.now);
+        let rests = self.rest.as_ref().is_none_or(comes_to_rest);
+        if !rests && desk.now - since < FENCE_MOST {
+            return Ok(false);
+        }
+        if let Some(reply) = &self.reply
+            && self.inbox.fill(reply.as_fd())? == Filled::Closed
+        {
+            self.reply = None;
+            self.closed.get_or_insert(desk.now);
+        }
+        if self.inbox.content().len() > end {
+            return Err(self.extra(Some(item), end));
+        }
+        self.fenced = None;
+        Ok(true)
     }
 
     /// Where the answer at the front ends, without and with what marks its end.
@@ -199,18 +242,48 @@ impl LinesLink {
         Breach { item, error: TaskError::ExtraOutput { shown } }
     }
 
+    /// When it wants to be looked after though nothing came.
+    pub(super) fn look_at(&self) -> Option<Moment> {
+        self.fenced.map_or_else(|| self.reply_deadline(), |since| Some(since + FENCE_AGAIN))
+    }
+
+    /// Takes an answer that waited for the filter's rest, or complains that none came.
+    pub(super) fn look(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        if self.fenced.is_some() {
+            return self.take_fenced(peer, streams, desk, sink);
+        }
+        self.check_reply_deadline(desk.now)
+    }
+
     /// When the oldest line must be answered.
-    pub(super) fn reply_deadline(&self) -> Option<Moment> {
+    fn reply_deadline(&self) -> Option<Moment> {
         (self.held.count() > 0 && self.closed.is_none()).then(|| self.since + self.rules.reply_timeout)
     }
 
-    pub(super) fn check_reply_deadline(&self, now: Moment) -> Result<(), Breach> {
+    fn check_reply_deadline(&self, now: Moment) -> Result<(), Breach> {
         if self.reply_deadline().is_some_and(|deadline| deadline <= now) {
             let error = TaskError::NoReply { after: self.rules.reply_timeout, hint: self.rules.hint };
             return Err(Breach { item: None, error });
         }
         Ok(())
     }
+}
+
+/// Whether a filter rests, or does so when it is let run.
+fn comes_to_rest(rest: &Rest) -> bool {
+    (0..YIELDS).any(|_| {
+        let rests = rest.is_at_rest().unwrap_or(true);
+        if !rests {
+            std::thread::yield_now();
+        }
+        rests
+    })
 }
 
 /// What to do against buffering, for programs that are known for it.

@@ -25,6 +25,7 @@ use crate::desk::Delivery;
 use crate::keeper::{self, Keeper};
 use crate::life::{Channel, Life, Token, Work};
 use crate::link::{FrameLink, Link, attempt};
+use crate::output::Output;
 use crate::report::{Attempt, GaveUp, LastStart, Notice, Sink, TaskError};
 
 impl Supervisor {
@@ -75,7 +76,9 @@ impl Supervisor {
         }
         let answer = match (ending.exit, failure) {
             (_, Some(reason)) => {
-                known.error = Some(TaskError::Spill { reason });
+                known.out = Output::default();
+                known.error =
+                    Some(TaskError::Spill { directory: self.desk.spill.directory().into(), reason });
                 Some(Answer::FailedForGood)
             }
             (Exit::Code(0), None) => Some(Answer::Ok),
@@ -114,8 +117,10 @@ impl Supervisor {
         let started = claimed.or_else(|| link.oldest_held());
         let (stdout, stderr) = last_words(life, started, self, sink);
         if !life.greeted {
-            self.last_start =
-                LastStart { exit: Some(ending.exit), error: life.fault.take(), stderr: stderr.clone() };
+            // Who was ended before its hello had its time.
+            let late = life.dismissed.then_some(TaskError::NoHello { after: self.start_timeout });
+            let error = life.fault.take().or(late);
+            self.last_start = LastStart { exit: Some(ending.exit), error, stderr: stderr.clone() };
         } else if !life.dismissed {
             sink.notice(Notice::WorkerDied { worker, pid: peer.pid, exit: ending.exit });
         }

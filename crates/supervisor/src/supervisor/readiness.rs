@@ -149,8 +149,8 @@ impl Supervisor {
         for worker in due {
             let Some(life) = self.lives.get_mut(worker) else { continue };
             let peer = life.peer();
-            let Work::Warm(link) = &mut life.work else { continue };
-            if let Err(breach) = link.look(peer, &mut self.desk, sink) {
+            let Life { work: Work::Warm(link), streams, .. } = life else { continue };
+            if let Err(breach) = link.look(peer, streams, &mut self.desk, sink) {
                 self.accuse(worker, breach, sink);
             }
         }
