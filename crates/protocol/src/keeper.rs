@@ -116,6 +116,8 @@ pub enum Report {
         worker: WorkerId,
         /// How it ended.
         exit: Exit,
+        /// How long it lived, in microseconds, from its start to when the keeper saw it dead.
+        wall_micros: u64,
         /// Its time on a processor, in microseconds, with that of its waited-for children.
         cpu_micros: u64,
         /// The most memory it had resident.
@@ -262,6 +264,7 @@ mod tests {
         let exited = Report::Exited {
             worker: WorkerId::new(1, u64::MAX),
             exit: Exit::Signal(9),
+            wall_micros: 6,
             cpu_micros: 7,
             max_rss_kib: 8,
         };

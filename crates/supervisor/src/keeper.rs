@@ -101,6 +101,8 @@ pub enum Report {
         worker: WorkerId,
         /// How it ended.
         exit: Exit,
+        /// How long it lived, from its start to when the keeper saw it dead.
+        wall: Duration,
         /// Its time on a processor, with that of its waited-for children.
         cpu: Duration,
         /// The most memory it had resident, at least what the keeper had when it spawned it.

@@ -287,8 +287,9 @@ impl Keeper {
                 self.reap(worker);
                 None
             }
-            wire::Report::Exited { worker, exit, cpu_micros, max_rss_kib } => {
-                Some(Report::Exited { worker, exit, cpu: Duration::from_micros(cpu_micros), max_rss_kib })
+            wire::Report::Exited { worker, exit, wall_micros, cpu_micros, max_rss_kib } => {
+                let (wall, cpu) = (Duration::from_micros(wall_micros), Duration::from_micros(cpu_micros));
+                Some(Report::Exited { worker, exit, wall, cpu, max_rss_kib })
             }
         }
     }

@@ -14,8 +14,8 @@ use poolctl_sys::pidfd::Pidfd;
 use poolctl_sys::poller::{Interest, Poller, Ready};
 use poolctl_sys::signals::ChildDeaths;
 use poolctl_sys::spawn::{Spawner, Stage};
-use poolctl_sys::{inherited, limits, process, signals, transfer};
-use poolctl_types::ExitCode;
+use poolctl_sys::{clock, inherited, limits, process, signals, transfer};
+use poolctl_types::{ExitCode, Moment, WorkerId};
 
 use super::held::{Common, HeldSpawn};
 use super::outbox::{Flushed, Outbox};
@@ -274,9 +274,9 @@ impl Server {
         for _ in 0..SPAWNS_PER_TURN {
             let Some(held) = self.workers.next_to_begin() else { return Ok(()) };
             let common = self.common.as_ref().ok_or(ServeError::OutOfPlace)?;
-            let worker = held.worker;
+            let (worker, begun) = (held.worker, clock::now());
             match held.begin(common, self.open_files, &mut self.spawner) {
-                Ok(pidfd) => self.began(worker, pidfd)?,
+                Ok(pidfd) => self.began(worker, pidfd, begun)?,
                 Err(error) => self.tell(&Report::SpawnFailed {
                     worker,
                     stage: wire_stage(error.stage),
@@ -287,11 +287,11 @@ impl Server {
         Ok(())
     }
 
-    fn began(&mut self, worker: poolctl_types::WorkerId, pidfd: Pidfd) -> Result<(), ServeError> {
+    fn began(&mut self, worker: WorkerId, pidfd: Pidfd, begun: Moment) -> Result<(), ServeError> {
         let pidfd = Rc::new(pidfd);
         let pid = pidfd.pid();
         self.poller.add(pidfd.as_fd(), u64::from(pid), Interest::Read).map_err(ServeError::Wait)?;
-        self.workers.began(worker, Rc::clone(&pidfd));
+        self.workers.began(worker, Rc::clone(&pidfd), begun);
         self.message.clear();
         Report::Spawned { worker, pid }.append_to(&mut self.message);
         self.outbox.push(&self.message, [pidfd]);
@@ -303,13 +303,15 @@ impl Server {
         let Some(leader) = self.workers.living_leader(pid) else { return Ok(()) };
         let Some((exit, usage)) = leader.pidfd.peek_exit().map_err(ServeError::Child)? else { return Ok(()) };
         let worker = leader.worker;
+        let wall_micros = u64::try_from((clock::now() - leader.begun).as_micros()).unwrap_or(u64::MAX);
         if let Err(error) = leader.pidfd.signal_group(SIGKILL) {
             tracing::debug!(%worker, %error, "the rest of a group is not ours to kill");
         }
         self.poller.remove(leader.pidfd.as_fd()).map_err(ServeError::Wait)?;
         self.workers.died(pid);
         let cpu_micros = u64::try_from(usage.cpu.as_micros()).unwrap_or(u64::MAX);
-        self.tell(&Report::Exited { worker, exit, cpu_micros, max_rss_kib: usage.max_rss_kib });
+        let max_rss_kib = usage.max_rss_kib;
+        self.tell(&Report::Exited { worker, exit, wall_micros, cpu_micros, max_rss_kib });
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use poolctl_sys::pidfd::Pidfd;
-use poolctl_types::WorkerId;
+use poolctl_types::{Moment, WorkerId};
 
 use super::held::HeldSpawn;
 
@@ -26,6 +26,7 @@ pub(super) struct Workers {
 pub(super) struct Leader {
     pub(super) worker: WorkerId,
     pub(super) pidfd: Rc<Pidfd>,
+    pub(super) begun: Moment,
     dead: bool,
 }
 
@@ -67,10 +68,10 @@ impl Workers {
     }
 
     /// A spawn succeeded.
-    pub(super) fn began(&mut self, worker: WorkerId, pidfd: Rc<Pidfd>) {
+    pub(super) fn began(&mut self, worker: WorkerId, pidfd: Rc<Pidfd>, begun: Moment) {
         let pid = pidfd.pid();
         self.pids.insert(worker, pid);
-        self.leaders.insert(pid, Leader { worker, pidfd, dead: false });
+        self.leaders.insert(pid, Leader { worker, pidfd, begun, dead: false });
         self.living += 1;
     }
 

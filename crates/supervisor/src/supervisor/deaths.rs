@@ -16,7 +16,7 @@ use std::time::Duration;
 use poolctl_engine::{Answer, End, EndCause, Event};
 use poolctl_protocol::Stream;
 use poolctl_sys::poller::Interest;
-use poolctl_types::{Exit, Item, WorkerId};
+use poolctl_types::{Exit, Item, Moment, WorkerId};
 
 use super::readiness::taken;
 use super::{KeeperState, SIGKILL, Supervisor};
@@ -30,13 +30,7 @@ use crate::report::{Attempt, GaveUp, LastStart, Notice, Sink, TaskError};
 
 impl Supervisor {
     /// A process is dead: drains what it left, and settles its items.
-    pub(super) fn ended(
-        &mut self,
-        worker: WorkerId,
-        exit: Exit,
-        usage: Option<(Duration, u64)>,
-        sink: &mut dyn Sink,
-    ) {
+    pub(super) fn ended(&mut self, worker: WorkerId, exit: Exit, usage: Option<Usage>, sink: &mut dyn Sink) {
         let Some(mut life) = self.lives.remove(worker) else {
             self.reap(worker);
             return;
@@ -63,6 +57,10 @@ impl Supervisor {
         let Work::Command { started, .. } = life.work else { return };
         let mut known = attempt(life.peer(), started.unwrap_or(self.desk.now), self.desk.now);
         ending.tell(&mut known);
+        if let Some(usage) = &ending.usage {
+            known.wall = Some(usage.wall);
+            known.started = Some(Moment(self.desk.now.0 - nanos(usage.wall).min(self.desk.now.0)));
+        }
         let mut failure = None;
         for (stream, output) in
             [(&mut life.streams.stdout, &mut known.out), (&mut life.streams.stderr, &mut known.stderr)]
@@ -221,18 +219,26 @@ impl Supervisor {
     }
 }
 
+/// What a process used, as the keeper saw it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    pub(super) wall: Duration,
+    pub(super) cpu: Duration,
+    pub(super) max_rss_kib: u64,
+}
+
 /// How a process ended.
 struct Ending {
     exit: Exit,
-    usage: Option<(Duration, u64)>,
+    usage: Option<Usage>,
     out_of_memory: bool,
 }
 
 impl Ending {
     fn tell(&self, known: &mut Attempt) {
         known.exit = Some(self.exit);
-        known.cpu = self.usage.map(|(cpu, _)| cpu);
-        known.max_rss_kib = self.usage.map(|(_, max_rss_kib)| max_rss_kib);
+        known.cpu = self.usage.map(|usage| usage.cpu);
+        known.max_rss_kib = self.usage.map(|usage| usage.max_rss_kib);
         known.out_of_memory = self.out_of_memory;
     }
 }
@@ -278,4 +284,8 @@ fn frames_of(work: &mut Work) -> Option<&mut FrameLink> {
         },
         Work::Command { .. } => None,
     }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -9,6 +9,7 @@ use poolctl_sys::limits;
 use poolctl_sys::poller::{Interest, Ready};
 use poolctl_types::WorkerId;
 
+use super::deaths::Usage;
 use super::effects::link_of;
 use super::{KEEPER_PIDFD, KEEPER_SOCKET, KeeperState, Supervisor, WAKER};
 use crate::capture::{Capture, Stage};
@@ -192,8 +193,8 @@ impl Supervisor {
             Report::Spawned { worker, pidfd, .. } => self.spawned(worker, pidfd, sink),
             Report::SpawnFailed { worker, errno, .. } => self.spawn_failed(worker, errno, sink),
             Report::Dropped { worker } => self.never_ran(worker, sink),
-            Report::Exited { worker, exit, cpu, max_rss_kib } => {
-                self.ended(worker, exit, Some((cpu, max_rss_kib)), sink);
+            Report::Exited { worker, exit, wall, cpu, max_rss_kib } => {
+                self.ended(worker, exit, Some(Usage { wall, cpu, max_rss_kib }), sink);
             }
         }
     }
