@@ -92,7 +92,7 @@ def f(x):
 ";
     sandbox.write("f.py", function);
     let count = 1_000_000;
-    let running = sandbox.map(["-j2", "--progress=never", "python:f.py:f"]).input(numbers(1, count)).start();
+    let running = sandbox.map(["-j2", "python:f.py:f"]).input(numbers(1, count)).start();
 
     wait_until(DEADLINE, "items far behind have run", || sandbox.path("far").exists());
     poolctl_testkit::pass(std::time::Duration::from_millis(300));
@@ -115,10 +115,7 @@ def f(x):
     return 'y' * 100_000
 ";
     sandbox.write("f.py", function);
-    let running = sandbox
-        .map(["-j2", "--progress=never", "--buffer", "4MiB", "python:f.py:f"])
-        .input(numbers(1, 2_000))
-        .start();
+    let running = sandbox.map(["-j2", "--buffer", "4MiB", "python:f.py:f"]).input(numbers(1, 2_000)).start();
 
     // A buffer holds forty; some more are under way.
     wait_until(DEADLINE, "the buffer is full", || sandbox.read("ran").len() >= 40);

@@ -25,7 +25,7 @@ def work(x):
 /// How many items: a hundred thousand, as the product promises.
 const ITEMS: u64 = 100_000;
 
-const FLAGS: [&str; 5] = ["-j2", "--retries=5", "--max-crashes=10", "--progress=never", "python:f.py:work"];
+const FLAGS: [&str; 4] = ["-j2", "--retries=5", "--max-crashes=10", "python:f.py:work"];
 
 struct Scene {
     sandbox: Sandbox,

@@ -177,6 +177,8 @@ impl Sandbox {
             ("LANG".into(), "C.UTF-8".into()),
             ("POOLCTL_PYTHON".into(), python().into()),
             ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),
+            // A slow machine makes a test longer than the ten seconds after which progress is told.
+            ("POOLCTL_PROGRESS".into(), "never".into()),
             // GNU parallel keeps its notes below this directory, wherever HOME is.
             ("PARALLEL_HOME".into(), place("work")),
         ];
