@@ -7,7 +7,7 @@ use std::time::Duration;
 use poolctl::{Lines, Pool};
 use poolctl_testkit::{Sandbox, pass};
 
-use crate::fixture::{built, echoing};
+use crate::fixture::{built, calling, echoing, held_item};
 use crate::futures::run_all;
 
 /// Each of `threads` calls the pool `count` times, and gets its own answers.
@@ -56,6 +56,45 @@ pub(crate) fn callers_with_time_limits_come_and_go() {
     });
 
     assert_eq!(answered, 6000);
+}
+
+pub(crate) fn one_that_leads_for_long_serves_the_others() {
+    let sandbox = Sandbox::new();
+    // Beside the held item there is room for one.
+    let pool = built(calling(&sandbox, "hold_some", 2).window(2));
+    let held = pool.apply_async::<_, String>(held_item(&sandbox, "held")).expect("there is room");
+
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| held.get());
+        for number in 0..200_u32 {
+            assert_eq!(pool.apply::<_, u32>(number).expect("it is given back"), number);
+        }
+        let hand_in = |number: u32| pool.apply_async::<_, u32>(number).expect("room comes");
+        let results: Vec<_> = (0..200).map(hand_in).collect();
+        for (number, result) in (0..).zip(results) {
+            assert_eq!(result.get().expect("it is given back"), number);
+        }
+        sandbox.release("held");
+        leader.join().expect("it does not panic").expect("it was let go");
+    });
+}
+
+pub(crate) fn a_caller_that_leaves_when_it_is_given_the_lead_hands_it_on() {
+    let sandbox = Sandbox::new();
+    let pool = built(echoing(&sandbox, 1));
+    let submit = |item| pool.apply_async(item).expect("there is room");
+
+    for round in 0..2000_u64 {
+        let (first, second) = (submit("a"), submit("b"));
+        let left = thread::scope(|scope| {
+            scope.spawn(|| first.get().expect("cat answers"));
+            // A thread that leaves for good; nobody comes back in its name.
+            let leaves = scope.spawn(|| second.get_timeout(Duration::from_micros(round % 200)));
+            leaves.join().expect("no assertion fails")
+        });
+        let answer = left.unwrap_or_else(|second| second.get());
+        assert_eq!(answer.expect("cat answers"), b"b");
+    }
 }
 
 pub(crate) fn threads_and_futures_share_a_pool() {
