@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::play::*;
-use poolctl_engine::{Accounting, Answer, Config, Effect, Event, Gate, Outcome};
+use poolctl_engine::{Accounting, Answer, Capacity, Config, Effect, Event, Gate, Outcome};
 use poolctl_types::Item;
 
 #[test]
@@ -321,4 +321,88 @@ fn what_runs_is_known_with_its_start() {
     let running: Vec<_> = pool.engine.running().collect();
 
     assert_eq!(running, [(worker(0, 0), Item(0), Some(pool.now), 1)]);
+}
+
+/// One worker, with items known to take this long each, that holds nothing.
+fn measured(config: Config, capacity: Capacity, span: Duration) -> Pool {
+    let mut pool = Pool::new(config);
+    pool.tell_all([Event::Items(1), ready_as(0, 0, capacity)]);
+    pool.wait(span);
+    pool.tell(finished(0, 0, 1));
+    pool
+}
+
+#[test]
+fn time_is_measured_from_one_answer_to_the_next() {
+    let mut pool = measured(warm(1), claiming(), Duration::from_micros(10));
+    pool.wait(SECOND);
+    pool.tell_all([Event::Items(20), Event::InputIdle]);
+    assert_eq!(pool.engine.counts().held, 12, "idleness is not held against the items");
+    for _ in 0..20 {
+        pool.wait(Duration::from_micros(100));
+        pool.tell(finished(0, 0, 1));
+    }
+
+    let effects = pool.tell(Event::Items(100));
+
+    assert_eq!(dispatched(&effects[0]), 10);
+}
+
+#[test]
+fn the_last_items_are_left_to_who_comes_first() {
+    let held_with = |last| {
+        let mut pool = Pool::new(warm(2));
+        pool.tell_all([Event::Items(5), ready(0, 0), ready(1, 0), last]);
+        pool.wait(MILLI);
+        pool.tell_all([finished(0, 0, 1), finished(1, 0, 1)]);
+        pool.engine.counts().held
+    };
+
+    assert_eq!(held_with(Event::InputIdle), 3, "while more may come, one is prefetched");
+    assert_eq!(held_with(Event::EndOfInput), 2);
+}
+
+#[test]
+fn chunks_are_small_in_a_small_window() {
+    let mut pool = Pool::new(Config { window: 16, ..warm(1) });
+    pool.tell_all([Event::Items(100), ready(0, 0)]);
+    let mut largest = 0;
+    for _ in 0..20 {
+        largest = largest.max(pool.tell(finished(0, 0, 1)).iter().map(dispatched).max().unwrap_or(0));
+    }
+
+    assert_eq!(largest, 4);
+}
+
+#[test]
+fn a_share_is_kept_for_a_worker_on_its_way() {
+    let mut pool = Pool::new(warm(2));
+    pool.tell_all([Event::Items(2), ready(0, 0)]);
+    pool.wait(Duration::from_micros(300));
+    pool.tell(finished(0, 0, 1));
+
+    assert_eq!(pool.tell_all([Event::Items(1), Event::InputIdle]), []);
+    assert_eq!(pool.tell(ready(1, 0)), [dispatch(1, 0, 2, 1)]);
+}
+
+#[test]
+fn workers_that_work_on_all_at_once_share_what_there_is() {
+    let mux = ahead(64, Accounting::Mux);
+    let mut pool = Pool::new(warm(2));
+    pool.tell(Event::Items(10));
+
+    let first: u32 = pool.tell(ready_as(0, 0, mux)).iter().map(dispatched).sum();
+    let second: u32 = pool.tell(ready_as(1, 0, mux)).iter().map(dispatched).sum();
+
+    assert_eq!((first, second), (5, 5));
+}
+
+#[test]
+fn an_input_that_goes_on_is_not_idle_any_more() {
+    let mut pool = measured(warm(1), claiming(), Duration::from_micros(1));
+    pool.tell_all([Event::Items(4), Event::InputIdle]);
+    assert_eq!(pool.engine.counts().held, 4);
+
+    assert_eq!(pool.tell(Event::Items(1)), [], "the next chunk is not full");
+    assert_eq!(pool.tell(Event::InputIdle), [dispatch(0, 0, 5, 1)]);
 }

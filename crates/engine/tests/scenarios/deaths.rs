@@ -218,3 +218,56 @@ fn workers_that_take_work_and_never_begin_it_are_given_up_in_the_end() {
 
     assert_eq!((lives, effects.cancelled), (32, 1));
 }
+
+#[test]
+fn only_crashes_count_towards_the_quarantine() {
+    let mut pool = Pool::new(Config { retries: 10, max_crashes: 2, ..warm(1) });
+    pool.tell_all([Event::Items(1), ready(0, 0)]);
+    pool.tell_all([answered(0, 0, 0, Answer::Failed), answered(0, 0, 0, Answer::Failed)]);
+
+    let effects = pool.tell(exited_with(0, 0, Some(0), EndCause::Ended));
+
+    assert_eq!(effects[0], retry(0, 4, Outcome::WorkerDied));
+}
+
+#[test]
+fn a_further_attempt_that_was_not_begun_keeps_its_number() {
+    let mut pool = Pool::new(Config { retries: 1, ..warm(1) });
+    pool.tell_all([Event::Items(1), ready(0, 0), answered(0, 0, 0, Answer::Failed)]);
+
+    pool.tell(exited(0, 0));
+
+    assert_eq!(pool.tell(ready(0, 1)), [again(0, 1, 0, 2)]);
+}
+
+#[test]
+fn workers_drain_for_an_item_that_must_run_alone() {
+    let unknown = ahead(9, Accounting::Unknown);
+    let mut pool = holding_three(Accounting::Unknown, warm(1));
+    pool.tell_all([Event::Resize(2), Event::Items(90), ready_as(1, 0, unknown)]);
+    let busy = pool.engine.counts().held - 3;
+    pool.tell(exited(0, 0));
+
+    let held = u32::try_from(busy).expect("few");
+    let effects = pool.tell(finished(1, 0, held));
+
+    assert_eq!(effects.iter().map(dispatched).sum::<u32>(), 1, "{effects:?}");
+    assert_eq!(effects.last(), Some(&dispatch(1, 0, 1, 1)));
+}
+
+#[test]
+fn lives_that_come_to_nothing_are_followed_ever_more_slowly() {
+    let mut pool = Pool::new(warm(1));
+    pool.tell(Event::Items(1));
+
+    let waits: Vec<_> = (0..6)
+        .map(|generation| {
+            pool.tell_all([ready(0, generation), exited(0, generation)]);
+            let wait = pool.patience().unwrap_or_default();
+            pool.tick_after(wait);
+            wait.as_millis()
+        })
+        .collect();
+
+    assert_eq!(waits, [0, 50, 100, 200, 1_000, 1_000]);
+}

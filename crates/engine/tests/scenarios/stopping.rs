@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::play::*;
 use poolctl_engine::{
-    Accounting, Answer, Config, Effect, Event, GiveUp, Halt, HaltAt, HaltHow, Lasting, Outcome, Stop,
+    Accounting, Answer, Config, Effect, EndCause, Event, GiveUp, Halt, HaltAt, HaltHow, Lasting, Outcome,
+    Stop,
 };
 
 fn halting(how: HaltHow, at: HaltAt) -> Config {
@@ -56,6 +57,7 @@ fn a_harder_stop_terminates_and_after_the_grace_kills() {
     let ends = [Effect::Terminate(worker(0, 0)), Effect::Terminate(worker(1, 0))];
     assert_eq!(pool.tell(Event::Stop(Stop::Term)), ends);
     assert_eq!(pool.tell(Event::Stop(Stop::Drain)), [], "a softer stop changes nothing");
+    assert_eq!(pool.engine.counts().stop, Some(Stop::Term));
     assert_eq!(pool.tell(exited(0, 0)), [settle(0, 1, Outcome::Cancelled, 1), reap(0, 0)]);
     assert_eq!(pool.tick_after(SECOND), [Effect::Kill(worker(1, 0))]);
     assert_eq!(pool.tell(exited(1, 0)), [settle(1, 1, Outcome::Cancelled, 1), reap(1, 0)]);
@@ -134,6 +136,32 @@ fn a_share_of_failures_is_judged_at_the_end_of_a_short_input() {
     let effects = pool.tell(answered(0, 0, 0, Answer::Failed));
 
     assert_eq!(effects, [settle(0, 1, Outcome::Failed, 1), Effect::Halted, Effect::CloseInput(worker(0, 0))]);
+}
+
+#[test]
+fn a_share_of_failures_is_not_judged_while_items_run() {
+    let mut pool = Pool::new(halting(HaltHow::Soon, HaltAt::Percent(60)));
+    pool.tell_all([Event::Items(2), Event::EndOfInput, ready(0, 0), ready(1, 0)]);
+
+    let first = pool.tell(answered(0, 0, 0, Answer::Failed));
+
+    assert_eq!(first, [settle(0, 1, Outcome::Failed, 1)]);
+    let second = pool.tell(finished(1, 0, 1));
+    let ends = [Effect::CloseInput(worker(0, 0)), Effect::CloseInput(worker(1, 0))];
+    assert_eq!(second, [vec![settle(1, 1, Outcome::Ok, 1)], ends.to_vec()].concat());
+}
+
+#[test]
+fn a_pool_that_has_given_up_is_not_halted_as_well() {
+    let mut pool = Pool::new(Config { slots: 1, ..halting(HaltHow::Soon, HaltAt::Percent(50)) });
+    pool.tell_all([Event::Items(2), Event::EndOfInput, ready(0, 0)]);
+    pool.wait(SECOND);
+    pool.tell(exited_with(0, 0, Some(0), EndCause::Ended));
+
+    let effects = pool.tell(spawn_failed(0, 1, Lasting::Yes));
+
+    assert_eq!(effects, [Effect::GaveUp(GiveUp::CannotStart), settle(1, 1, Outcome::Cancelled, 0)]);
+    assert_eq!(pool.tell(Event::Tick), []);
 }
 
 #[test]

@@ -212,9 +212,51 @@ fn a_claim_from_before_a_pause_is_dated_without_it() {
     pool.wait(SECOND * 100);
     pool.tell(Event::Resume);
     pool.tick_after(SECOND * 5 - MILLI);
-    pool.tick_after(MILLI);
 
-    assert_eq!(pool.tell(claimed(0, 0, begun)), [Effect::Terminate(worker(0, 0))]);
+    pool.tell(claimed(0, 0, begun));
+
+    assert_eq!(pool.patience(), Some(MILLI));
+}
+
+#[test]
+fn a_claim_from_after_a_pause_is_dated_by_the_same_clock() {
+    let mut pool = Pool::new(limited(5));
+    pool.tell_all([Event::Items(1), ready(0, 0), Event::Pause]);
+    pool.wait(SECOND * 100);
+    pool.tell(Event::Resume);
+    pool.wait(SECOND);
+    let begun = pool.now;
+    pool.tick_after(SECOND * 4);
+
+    pool.tell(claimed(0, 0, begun));
+
+    assert_eq!(pool.patience(), Some(SECOND));
+}
+
+#[test]
+fn a_claim_is_not_asked_for_twice_in_a_row() {
+    let mut pool = Pool::new(limited(5));
+    pool.tell_all([Event::Items(1), ready(0, 0), finished(0, 0, 1)]);
+    pool.tell_all([Event::Items(3), Event::InputIdle]);
+    pool.tell_all([Event::CancelItem(Item(2)), Event::CancelItem(Item(1))]);
+
+    let effects = pool.tell(claimed(0, 2, pool.now));
+
+    assert_eq!(effects, [Effect::Terminate(worker(0, 0))]);
+}
+
+#[test]
+fn no_limit_is_watched_while_a_cancel_is_waited_for() {
+    let mut pool = Pool::new(Config { grace: SECOND * 60, ..limited(5) });
+    pool.tell_all([Event::Items(1), ready_as(0, 0, can_cancel(Accounting::Claim)), finished(0, 0, 1)]);
+    pool.tell_all([Event::Items(3), Event::InputIdle]);
+    let begun = pool.now;
+    pool.tick_after(SECOND * 5);
+
+    let effects = pool.tell(claimed(0, 2, begun));
+
+    assert_eq!(effects, [Effect::Cancel { worker: worker(0, 0), item: Item(2) }]);
+    assert_eq!(pool.patience(), Some(SECOND * 60));
 }
 
 #[test]
