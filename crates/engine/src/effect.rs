@@ -23,7 +23,8 @@ pub enum Effect {
     Kill(WorkerId),
     /// These items have their outcome: exactly once each.
     Settle { items: ItemRange, outcome: Outcome, attempts: u32 },
-    /// The attempt just told was not the last: another follows. Its output is dropped.
+    /// An attempt ended as `why` and was not the last: number `attempt` follows. The output of the one that ended
+    /// is dropped.
     Retry { item: Item, attempt: u32, why: Outcome },
     /// Nothing is left to settle for this life: the process may be reaped.
     Reap(WorkerId),
