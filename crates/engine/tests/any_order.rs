@@ -1,5 +1,7 @@
 //! Any events, in any order, whether they make sense or not: nothing panics, and the invariants hold.
 
+#![forbid(unsafe_code)]
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 

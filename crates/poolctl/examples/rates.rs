@@ -2,6 +2,8 @@
 //!
 //! Lines through `cat` and numbers through a Python function; one line per measurement, its best of several rounds.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
