@@ -101,12 +101,12 @@ fn the_mask_of_the_parent_is_as_before() {
 
 /// Gives every pair of pipes a message and lets the child read it at the number it was given.
 fn messages_by_target(order: &[usize]) -> String {
-    let pipes: Vec<_> = order.iter().map(|_| pipe::pair().unwrap()).collect();
-    let numbers: Vec<i32> = pipes.iter().map(|(read, _)| read.as_raw_fd()).collect();
+    let (ends, writers): (Vec<_>, Vec<_>) = order.iter().map(|_| pipe::pair().unwrap()).unzip();
+    let numbers: Vec<i32> = ends.iter().map(AsRawFd::as_raw_fd).collect();
     let fds: Vec<(BorrowedFd<'_>, i32)> =
-        pipes.iter().zip(order).map(|((read, _), i)| (read.as_fd(), numbers[*i])).collect();
-    for (i, (_, write)) in pipes.iter().enumerate() {
-        transfer::write(write.as_fd(), format!("{i}\n").as_bytes()).unwrap();
+        ends.iter().zip(order).map(|(end, i)| (end.as_fd(), numbers[*i])).collect();
+    for (i, writer) in writers.into_iter().enumerate() {
+        transfer::write(writer.as_fd(), format!("{i}\n").as_bytes()).unwrap();
     }
     let (read, write) = pipe::pair().unwrap();
     let mut script = String::new();
@@ -200,6 +200,8 @@ fn a_failed_start_leaves_no_child_and_no_descriptor() {
 
     // Other tests run beside this one, so the numbers may move, but not by one for each failure.
     assert!(numbers[19] < numbers[0] + 20, "{numbers:?}");
+    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
+    assert_eq!(children, "", "this thread's, zombies included");
 }
 
 #[test]
