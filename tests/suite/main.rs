@@ -8,6 +8,7 @@ mod peer;
 mod zoo;
 
 mod bad_bytes;
+mod bad_claims;
 mod commands;
 mod deaths;
 mod errors;

@@ -102,7 +102,7 @@ fn garbage_instead_of_a_frame_is_shown() {
     };
     for (bytes, words) in [
         (b"print('hello world, I am no frame')\n".to_vec(), "fd 4"),
-        (vec![0xff; 64], "67108864"),
+        ([vec![0xff; 4], vec![0; 60]].concat(), "67108864"),
         (hello("{\"poolctl\":99}"), "version"),
         (hello("no json"), "hello"),
     ] {

@@ -6,14 +6,9 @@ use poolctl_testkit::Sandbox;
 
 use crate::peer::{is_installed, numbers};
 
-/// The example whose name ends in `extension`.
+/// The example for this kind of file.
 fn example(extension: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/workers");
-    let entries = std::fs::read_dir(&directory).expect("the examples are there");
-    let mut found = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    found
-        .find(|path| path.extension().is_some_and(|found| found == extension))
-        .unwrap_or_else(|| panic!("no .{extension} in {}", directory.display()))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/workers").join(format!("worker.{extension}"))
 }
 
 /// Runs a worker over numbers and texts twice, alone and with four of them.
@@ -51,4 +46,22 @@ fn the_perl_worker_runs() {
 #[test]
 fn the_bash_worker_runs() {
     runs("bash", "sh", "tsv");
+}
+
+#[test]
+fn the_worker_that_uses_all_that_json_lines_offer_runs() {
+    let sandbox = Sandbox::new();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/workers/worker_full.py");
+    let worker = format!("python3 {}", script.display());
+
+    let primes =
+        sandbox.map(["-j2", "--function", "primes", "--worker", &worker]).input("10\n100\n1000\n").run();
+    let divisors =
+        sandbox.map(["-j2", "--function", "divisors", "--worker", &worker]).input("6\n7\n\"x\"\n").run();
+
+    primes.expect_quiet().expect_stdout("4\n25\n168\n");
+    divisors
+        .expect_code(1)
+        .expect_stdout("[1, 2, 3, 6]\n[1, 7]\n")
+        .expect_words(&["a whole number is needed"]);
 }
