@@ -185,14 +185,14 @@ impl Handle {
         Ok(self.shared.wait(Goal::Outcome(call, need), until))
     }
 
-    /// Asks that what `call` still waits for is not run, or stopped. Its items then end as cancelled, unless they end
+    /// Asks, once and for all, that what `call` still waits for is not run, or stopped. Its items then end as cancelled, unless they end
     /// otherwise before.
     ///
     /// # Errors
     /// [`Refusal::ForkedHost`].
     pub fn cancel(&self, call: &Arc<Call>) -> Result<(), Refusal> {
         self.check_fork()?;
-        if !call.is_met(Need::All) {
+        if call.cancel() {
             self.shared.hand_in(Letter::Cancel(Arc::clone(call)));
         }
         Ok(())

@@ -28,6 +28,7 @@ struct State {
     outcomes: VecDeque<(u64, Settled)>,
     seats: Vec<(Need, Arc<Seat>)>,
     task: Option<(Need, Waker)>,
+    is_cancelled: bool,
     /// Why what has no outcome will never have one.
     refusal: Option<Refusal>,
 }
@@ -128,6 +129,12 @@ impl Call {
         let index = state.submitted;
         state.submitted += count;
         index
+    }
+
+    /// It is not wanted any more. Whether that is news, and changes anything.
+    pub(super) fn cancel(&self) -> bool {
+        let mut state = lock(&self.state);
+        !state.is_met(Need::All) && !std::mem::replace(&mut state.is_cancelled, true)
     }
 
     /// `count` of the items are in the supervisor's hands now, from `first` on.

@@ -75,7 +75,7 @@ pub(super) struct Door {
     pub(super) queue: VecDeque<Arc<Seat>>,
     /// Callers that wait for room, or for the end.
     pub(super) watchers: Vec<Arc<Seat>>,
-    /// Bounded by `room`, but for cancels: of these there is one per call at most in flight.
+    /// Bounded by `room`, but for one cancel per call in flight and the few letters that end the host.
     pub(super) inbox: Vec<Letter>,
     /// The leader has taken the inbox and may be waiting for events.
     pub(super) may_sleep: bool,
