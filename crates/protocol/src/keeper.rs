@@ -53,6 +53,8 @@ pub enum Request<'a> {
     Large {
         /// How many bytes it has there.
         bytes: u64,
+        /// Whose spawn it is, if it is one: to name it if the memfd cannot be received.
+        worker: Option<WorkerId>,
     },
 }
 

@@ -250,7 +250,11 @@ impl Keeper {
             let bytes = self.message.len() as u64;
             descriptors.insert(0, memfd::with_contents("poolctl-request", &self.message)?);
             self.message = Vec::new();
-            Request::Large { bytes }
+            let worker = match request {
+                Request::Spawn(spawn) => Some(spawn.worker),
+                _ => None,
+            };
+            Request::Large { bytes, worker }
                 .append_to(&mut self.message)
                 .map_err(|_| io::ErrorKind::ArgumentListTooLong)?;
         }

@@ -195,7 +195,7 @@ impl Server {
         let mut requests = &packet[..length];
         while !requests.is_empty() {
             match Request::take_first(&mut requests)? {
-                Request::Large { bytes } => self.carry_out_large(bytes)?,
+                Request::Large { bytes, worker } => self.carry_out_large(bytes, worker)?,
                 request => self.carry_out(request)?,
             }
         }
@@ -205,10 +205,13 @@ impl Server {
     }
 
     /// Carries out the request that stands in a memfd.
-    fn carry_out_large(&mut self, bytes: u64) -> Result<(), ServeError> {
-        // Without its memfd it cannot be known whose spawn it was, so the host cannot be told either.
-        let memfd = self.descriptors.pop_front();
-        let memfd = memfd.ok_or(ServeError::Memfd(io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES)))?;
+    fn carry_out_large(&mut self, bytes: u64, worker: Option<WorkerId>) -> Result<(), ServeError> {
+        let Some(memfd) = self.descriptors.pop_front() else {
+            let worker =
+                worker.ok_or_else(|| ServeError::Memfd(io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES)))?;
+            self.tell_no_room(worker);
+            return Ok(());
+        };
         let length = usize::try_from(bytes).ok().filter(|length| *length <= MAX_MESSAGE_BYTES);
         let mut contents = vec![0; length.ok_or(ServeError::OutOfPlace)?];
         let mut filled = 0;
@@ -236,11 +239,7 @@ impl Server {
                 let held = HeldSpawn::new(&spawn, &mut drain(&mut self.descriptors));
                 match held {
                     Some(held) => self.workers.hold(held),
-                    None => self.tell(&Report::SpawnFailed {
-                        worker: spawn.worker,
-                        stage: SpawnStage::Prepare,
-                        errno: TOO_MANY_OPEN_FILES,
-                    }),
+                    None => self.tell_no_room(spawn.worker),
                 }
             }
             Request::Signal { worker, signal } => {
@@ -259,7 +258,7 @@ impl Server {
         Ok(())
     }
 
-    fn reap(&mut self, worker: poolctl_types::WorkerId) -> Result<(), ServeError> {
+    fn reap(&mut self, worker: WorkerId) -> Result<(), ServeError> {
         if let Some(leader) = self.workers.forget(worker) {
             leader.pidfd.reap().map_err(ServeError::Child)?;
             if self.strays_hidden {
@@ -332,6 +331,12 @@ impl Server {
         self.message.clear();
         report.append_to(&mut self.message);
         self.outbox.push(&self.message, []);
+    }
+
+    /// The descriptors of a spawn found no room here.
+    fn tell_no_room(&mut self, worker: WorkerId) {
+        let stage = SpawnStage::Prepare;
+        self.tell(&Report::SpawnFailed { worker, stage, errno: TOO_MANY_OPEN_FILES });
     }
 
     /// Sends the reports, and reads no requests while they cannot be sent.

@@ -174,6 +174,9 @@ fn strays_behind_a_dead_leader_are_reaped_after_it() {
     assert_eq!(all_children(keeper).len(), 2, "the dead leader and the stray");
 
     poolctl_sys::pidfd::Pidfd::open(stray).unwrap().signal(SIGKILL).unwrap();
+    wait_until(DEADLINE, "the stray is dead", || !is_alive(stray));
+    kept.run(worker(1), ":");
+    assert_eq!(Process::look(stray).map(|process| process.state), Some('Z'), "the leader hides it");
     kept.keeper.reap(worker(0));
     kept.keeper.flush().unwrap();
 

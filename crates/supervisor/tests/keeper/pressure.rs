@@ -90,6 +90,39 @@ fn a_host_that_does_not_listen_is_told_everything_later() {
 }
 
 #[test]
+fn a_packet_with_more_descriptors_than_the_keeper_has_room_for_harms_nobody_else() {
+    const SPAWNS: u32 = 40;
+    let mut kept = Kept::start(setup("no-room"));
+    let keeper = kept.keeper_pid();
+    kept.run(WorkerId::new(0, 0), ":");
+    let (exit, _) = kept.run(WorkerId::new(0, 1), &format!("prlimit --pid {keeper} --nofile=40:40"));
+    assert!(exit.is_success(), "{exit}");
+    let long = "x".repeat(100 * 1024);
+    for slot in 0..SPAWNS {
+        let argument = if slot % 2 == 0 { "short" } else { &long };
+        let argv: [&[u8]; 2] = [b"true", argument.as_bytes()];
+        let fds = vec![(null(), 1), (null(), 2)];
+        kept.keeper.spawn(WorkerId::new(slot, 2), b"/bin/true", &argv, &[], fds).unwrap();
+    }
+
+    let (mut ended, mut failed) = (0, 0);
+    while ended + failed < SPAWNS {
+        match kept.wait("an end or a failure", |_| true) {
+            Report::Spawned { .. } => {}
+            Report::Exited { worker, .. } => {
+                ended += 1;
+                kept.keeper.reap(worker);
+            }
+            Report::SpawnFailed { errno: 24, .. } => failed += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    assert!(ended > 0 && failed > 0, "{ended} ended, {failed} failed");
+    assert_eq!(kept.run(WorkerId::new(0, 3), "echo on").1, "on\n");
+}
+
+#[test]
 fn spawns_whose_descriptors_find_no_room_fail_and_others_run() {
     let (read, write) = pipe::pair().unwrap();
     let fixture = FIXTURE;
