@@ -41,17 +41,44 @@ pub fn reap(pid: u32) -> io::Result<bool> {
 /// `/proc` cannot be read.
 pub fn children() -> io::Result<Vec<u32>> {
     let mut children = Vec::new();
+    let mut known = false;
     for thread in fs::read_dir("/proc/self/task")? {
         match fs::read_to_string(thread?.path().join("children")) {
             Ok(list) => {
-                children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()))
+                known = true;
+                children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
             }
-            // The thread has ended meanwhile.
+            // The thread has ended meanwhile, or this kernel has no such file (CONFIG_PROC_CHILDREN).
             Err(error) if gone(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(children)
+    if known { Ok(children) } else { children_by_parent() }
+}
+
+/// The same by asking every process for its parent.
+fn children_by_parent() -> io::Result<Vec<u32>> {
+    let own = std::process::id();
+    let is_child = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+        stat.as_deref().and_then(parent_in) == Some(own)
+    };
+    Ok(pids()?.into_iter().filter(is_child).collect())
+}
+
+/// The parent in a line of `/proc/PID/stat`: the second field behind the name, which may hold anything.
+fn parent_in(stat: &str) -> Option<u32> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    behind.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Every process on this machine, as far as `/proc` shows them.
+fn pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(pids)
 }
 
 /// Kills every child and reaps it, then those that are adopted because of that, until there are none. Blocks as
@@ -86,15 +113,8 @@ pub fn kill_and_reap_all_children() -> io::Result<()> {
 /// `/proc` cannot be read.
 pub fn with_environment_mark(mark: &[u8]) -> io::Result<Vec<u32>> {
     let own = std::process::id();
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        if pid != own && has_environment_mark(pid, mark) {
-            found.push(pid);
-        }
-    }
+    let mut found = pids()?;
+    found.retain(|pid| *pid != own && has_environment_mark(*pid, mark));
     Ok(found)
 }
 
@@ -153,12 +173,20 @@ mod tests {
         let child = shell("while :; do sleep 100; done");
 
         let known = children().unwrap();
+        let known_by_parent = children_by_parent().unwrap();
 
         assert!(known.contains(&child.pid()), "{known:?}");
+        assert!(known_by_parent.contains(&child.pid()), "{known_by_parent:?}");
         child.signal_group(libc::SIGKILL).unwrap();
         child.wait_for_end(None).unwrap();
         assert!(reap(child.pid()).unwrap());
         assert_eq!(reap(child.pid()).unwrap_err().raw_os_error(), Some(libc::ECHILD));
+    }
+
+    #[test]
+    fn a_name_that_looks_like_fields_confuses_nobody() {
+        assert_eq!(parent_in("12 (a) R 7 (b) S 34 12 12 0"), Some(34));
+        assert_eq!(parent_in("12"), None);
     }
 
     #[test]
