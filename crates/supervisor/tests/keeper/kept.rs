@@ -111,7 +111,7 @@ impl Kept {
 }
 
 /// The reading end of a worker's stdout.
-pub(crate) struct Output(OwnedFd);
+pub(crate) struct Output(pub(crate) OwnedFd);
 
 impl Output {
     /// Everything, up to the end of the file: the last holder of the other end has gone then.
@@ -136,12 +136,18 @@ impl Output {
         (length > 0).then_some(buffer)
     }
 
+    /// Everything up to when there is `enough`.
+    pub(crate) fn text_until(&self, enough: impl Fn(&str) -> bool) -> String {
+        let mut text = String::new();
+        while !enough(&text) {
+            let piece = self.piece().unwrap_or_else(|| panic!("the output ended after {text:?}"));
+            text.push_str(&String::from_utf8(piece).unwrap());
+        }
+        text
+    }
+
     /// The number on the next line.
     pub(crate) fn number(&self) -> u32 {
-        let mut line = String::new();
-        while !line.ends_with('\n') {
-            line.push_str(&String::from_utf8(self.piece().expect("a number comes first")).unwrap());
-        }
-        line.trim().parse().unwrap()
+        self.text_until(|text| text.ends_with('\n')).trim().parse().unwrap()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
 use poolctl_supervisor::keeper::{Report, Setup};
@@ -11,7 +10,7 @@ use poolctl_sys::spawn::{Command, Spawner};
 use poolctl_testkit::{DEADLINE, Process, descriptors, wait_until};
 use poolctl_types::WorkerId;
 
-use crate::kept::{FIXTURE, Kept, run_id, setup};
+use crate::kept::{FIXTURE, Kept, Output, run_id, setup};
 
 fn null() -> OwnedFd {
     File::options().read(true).write(true).open("/dev/null").unwrap().into()
@@ -147,14 +146,9 @@ fn spawns_whose_descriptors_find_no_room_fail_and_others_run() {
         .unwrap();
     drop(write);
 
-    let mut text = String::new();
-    let mut reader = File::from(read);
-    let mut buffer = [0; 4096];
-    while text.lines().filter(|line| line.starts_with("worker") || line.starts_with("failed")).count() < 40 {
-        let length = reader.read(&mut buffer).unwrap();
-        assert!(length > 0, "the host ended: {text}");
-        text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
-    }
+    let told = |line: &&str| line.starts_with("worker") || line.starts_with("failed");
+    let text =
+        Output(read).text_until(|text| text.ends_with('\n') && text.lines().filter(told).count() == 40);
 
     assert!(text.contains("worker "), "{text}");
     assert!(text.contains(" 24\n"), "EMFILE is told: {text}");
