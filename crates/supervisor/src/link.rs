@@ -252,6 +252,14 @@ impl Link {
         }
     }
 
+    /// The item that a worker which breaks its rules breaks them with, where that is not the oldest it holds.
+    pub(crate) fn in_hand(&self, now: Moment) -> Option<Item> {
+        match self {
+            Link::Lines(_) | Link::Text(_) => None,
+            Link::Frames(link) => link.begun(now).or_else(|| link.held.oldest()),
+        }
+    }
+
     /// Whether what the worker prints belongs to the one item it holds.
     pub(crate) fn prints_belong_to_item(&self) -> bool {
         match self {

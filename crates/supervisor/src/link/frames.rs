@@ -50,6 +50,8 @@ pub(crate) struct FrameLink {
     heard: Moment,
     /// When the last answer came, or the first item was sent: nothing running now began before.
     answered: Moment,
+    /// Which item that was.
+    last_answered: Option<Item>,
     prints: BTreeMap<Item, Prints>,
     /// Results of neighbours that are told together.
     run: Run,
@@ -84,6 +86,7 @@ impl FrameLink {
             function,
             heard: now,
             answered: now,
+            last_answered: None,
             prints: BTreeMap::new(),
             run: Run::default(),
         };
@@ -378,14 +381,14 @@ impl FrameLink {
     }
 
     fn take_held(&mut self, item: Item) -> Result<(), BadReply> {
-        if self.held.oldest() == Some(item) {
+        let is_next = self.held.oldest() == Some(item);
+        if is_next {
             self.held.pop(1);
-            return Ok(());
+        } else if !(self.is_mux() && self.held.take(item)) {
+            return Err(BadReply::NotHeld { item: item.0 });
         }
-        if self.is_mux() && self.held.take(item) {
-            return Ok(());
-        }
-        Err(BadReply::NotHeld { item: item.0 })
+        self.last_answered = Some(item);
+        Ok(())
     }
 
     fn add_to_run(&mut self, item: Item, result: &[u8], peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) {
@@ -447,8 +450,21 @@ impl FrameLink {
         if let Err(breach) = self.drain(peer, desk, sink) {
             tracing::warn!(worker = %peer.worker, error = %breach.error, "a dead worker's ring is damaged");
         }
-        let claims = self.caps.is_some_and(|caps| caps.claim);
-        if claims { self.claimed(desk.now).map(|claim| claim.item) } else { None }
+        self.begun(desk.now)
+    }
+
+    /// The item that a worker which claims had begun and not answered. One that claims an item which it neither holds
+    /// nor answered last does not keep to the rules: the item in its hands counts as begun.
+    pub(crate) fn begun(&self, now: Moment) -> Option<Item> {
+        if !self.caps.is_some_and(|caps| caps.claim) {
+            return None;
+        }
+        let claimed = self.ring.claim().ok()?.claimed.map(Item);
+        match self.claimed(now) {
+            Some(claim) => Some(claim.item),
+            None if claimed.is_none() || claimed == self.last_answered => None,
+            None => self.held.oldest(),
+        }
     }
 
     pub(super) fn look_at(&self) -> Option<Moment> {

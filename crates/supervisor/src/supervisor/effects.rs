@@ -125,8 +125,12 @@ impl Supervisor {
             return;
         }
         tracing::warn!(%worker, error = %breach.error, "a worker broke its rules");
+        let item = breach.item.or_else(|| match &life.work {
+            Work::Warm(link) => link.in_hand(self.desk.now),
+            Work::Command { .. } => None,
+        });
         life.fault = Some(breach.error);
-        self.desk.tell_plain(Event::Fault { worker, item: breach.item }, sink);
+        self.desk.tell_plain(Event::Fault { worker, item }, sink);
     }
 }
 
