@@ -202,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_found_by_its_pid_where_the_kernel_is_older() {
+        let child = shell("while :; do sleep 100; done");
+
+        child.signal_group_by_pid(libc::SIGKILL).unwrap();
+        child.wait_for_end(None).unwrap();
+
+        assert_eq!(child.peek_exit().unwrap().unwrap().0, Exit::Signal(libc::SIGKILL));
+        assert_eq!(child.signal_group(1000).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        child.reap().unwrap();
+    }
+
+    #[test]
     fn the_own_process_lives() {
         let me = Pidfd::current().unwrap();
 
