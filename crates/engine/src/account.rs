@@ -68,7 +68,7 @@ impl Inquest {
         let held = &slot.held;
         let front = held.front().map_or(Started::Nobody, Started::One);
         let started = match (end.cause, accounting) {
-            (EndCause::NeverRan, _) => Started::Nobody,
+            (EndCause::NeverRan | EndCause::Unread, _) => Started::Nobody,
             (_, Accounting::Claim) => {
                 end.claimed.filter(|item| held.attempt(*item).is_some()).map_or(Started::Nobody, Started::One)
             }
@@ -174,7 +174,7 @@ impl Engine {
                 Some(self.now + back_off(self.slots[index].fruitless))
             }
             (false, EndCause::NeverRan) => Some(self.now + back_off(2)),
-            (false, EndCause::Ended | EndCause::OutOfMemory) => None,
+            (false, EndCause::Ended | EndCause::Unread | EndCause::OutOfMemory) => None,
         };
         if self.is_failed_start(index, end.cause) {
             self.intensity.failed(self.now);
@@ -269,11 +269,11 @@ impl Engine {
             }
             (Some(run), Lasting::No) => {
                 self.backlog.put_back(run.items);
-                self.intensity.failed(self.now);
+                self.intensity.lacked(self.now);
             }
             (None, Lasting::Yes) => self.cannot_start |= !was_let_go,
             (None, Lasting::No) if was_let_go => {}
-            (None, Lasting::No) => self.intensity.failed(self.now),
+            (None, Lasting::No) => self.intensity.lacked(self.now),
         }
     }
 

@@ -124,6 +124,8 @@ pub struct End {
 pub enum EndCause {
     /// The process ended, by itself or by a signal. Fine where nothing was held or asked of it.
     Ended,
+    /// As `Ended`, and what it held lies unread in its link: it had begun none of it.
+    Unread,
     /// The kernel killed it for memory: its started item is not tried again.
     OutOfMemory,
     /// It never ran: the keeper dropped the request, or died before it.

@@ -33,6 +33,14 @@ impl Intensity {
         self.not_before = Some(now + back_off(self.failures));
     }
 
+    /// No process could be made for want of something. Whatever fails until the next try belongs to this one.
+    pub(crate) fn lacked(&mut self, now: Moment) {
+        if self.wait(now).is_none() {
+            self.failures = self.failures.saturating_add(1);
+            self.not_before = Some(now + back_off(self.failures.max(2)));
+        }
+    }
+
     pub(crate) fn succeeded(&mut self) {
         *self = Self::default();
     }

@@ -48,15 +48,17 @@ impl Outbox {
             return Ok(());
         }
         let mut left = bytes;
-        while !left.is_empty() {
+        let mut outcome = Ok(());
+        while outcome.is_ok() && !left.is_empty() {
             match self.write(left) {
                 Ok(sent) => left = &left[sent..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+                Err(error) => outcome = Err(error),
             }
         }
+        // What a closed link refused stays here too, and tells that nobody has read it.
         self.bytes.extend_from_slice(left);
-        Ok(())
+        outcome
     }
 
     /// Sends what waits, as far as it goes.
@@ -77,6 +79,13 @@ impl Outbox {
     /// Whether something waits for room.
     pub(crate) fn wants_write(&self) -> bool {
         self.sent < self.bytes.len()
+    }
+
+    /// Whether the last `bytes` bytes put in here lie unread: they wait here, or in the pipe.
+    pub(crate) fn holds_unread(&self, bytes: usize) -> bool {
+        let waiting = self.bytes.len() - self.sent;
+        let in_pipe = if self.is_socket { Ok(0) } else { pipe::unread(&self.fd) };
+        bytes > 0 && in_pipe.is_ok_and(|in_pipe| in_pipe + waiting as u64 >= bytes as u64)
     }
 
     /// Says that nothing follows: the link is to be closed when all is sent.

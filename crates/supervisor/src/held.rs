@@ -71,6 +71,11 @@ impl Held {
         true
     }
 
+    /// The items, oldest first.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = ItemRange> {
+        self.ranges.iter().copied()
+    }
+
     /// Whether `item` is held.
     pub(crate) fn contains(&self, item: Item) -> bool {
         self.ranges.iter().any(|range| range.contains(item))

@@ -25,6 +25,7 @@ use crate::desk::Desk;
 use crate::output::Output;
 use crate::report::{Attempt, BadReply, Sink, TaskError};
 use crate::spill::Spill;
+use crate::store::Store;
 
 pub(crate) use frames::FrameLink;
 pub(crate) use lines::{LinesLink, Rules, buffering_hint, reading_end};
@@ -203,7 +204,7 @@ impl Link {
     /// Whether the worker has said hello, or needs none.
     pub(crate) fn is_greeted(&self) -> bool {
         match self {
-            Link::Lines(_) => true,
+            Link::Lines(link) => link.greeted,
             Link::Text(link) => link.is_greeted(),
             Link::Frames(link) => link.is_greeted(),
         }
@@ -213,7 +214,7 @@ impl Link {
     pub(crate) fn look_at(&self) -> Option<Moment> {
         let (own, closed) = match self {
             Link::Lines(link) => (link.look_at(), link.closed),
-            Link::Text(link) => (None, link.closed),
+            Link::Text(link) => (link.look_at(), link.closed),
             Link::Frames(link) => (link.look_at(), link.closed),
         };
         let closed = closed.map(|since| since + CLOSED_GRACE);
@@ -238,9 +239,34 @@ impl Link {
         }
         match self {
             Link::Lines(link) => link.look(peer, streams, desk, sink),
-            Link::Text(_) => Ok(()),
+            Link::Text(link) => link.look(desk),
             Link::Frames(link) => link.drain(peer, desk, sink),
         }
+    }
+
+    /// Whether everything the worker holds lies unread in its link, as far as that can be known.
+    pub(crate) fn holds_unread(&self, store: &Store) -> bool {
+        match self {
+            Link::Lines(link) => link.holds_unread(store),
+            Link::Text(link) => link.holds_unread(store),
+            Link::Frames(_) => false,
+        }
+    }
+
+    /// Notes that the worker is dead, before what it left is received.
+    pub(crate) fn note_dead(&mut self) {
+        if let Link::Lines(link) = self {
+            link.note_dead();
+        }
+    }
+
+    /// Notes that the worker closed its end of the way to it.
+    pub(crate) fn note_closed(&mut self, now: Moment) {
+        match self {
+            Link::Lines(link) => link.closed.get_or_insert(now),
+            Link::Text(link) => link.closed.get_or_insert(now),
+            Link::Frames(link) => link.closed.get_or_insert(now),
+        };
     }
 
     /// The oldest item not answered yet.

@@ -108,14 +108,20 @@ pub enum TaskError {
     },
     /// A line filter answered with more than was asked for.
     #[error(
-        "the program answered one line with more than that: {shown}; use --eot for answers of several lines"
+        "the program wrote more than one line for each it was given: {shown}; use --eot for answers of several lines"
     )]
     ExtraOutput {
         /// The beginning of what was too much.
         shown: Excerpt,
     },
+    /// A line filter wrote before it was given a line.
+    #[error("the program wrote something before it was given a line: {shown}; a banner must go to stderr")]
+    Uninvited {
+        /// The beginning of what it wrote.
+        shown: Excerpt,
+    },
     /// The process could not be made.
-    #[error("cannot start the command: {reason}")]
+    #[error("cannot start the command: {reason}{}", Limit(reason))]
     Spawn {
         /// What the kernel said.
         reason: std::io::Error,
@@ -202,9 +208,12 @@ pub enum BadReply {
         /// The worker's.
         version: u64,
     },
-    /// It closed its end of the link and lives on.
-    #[error("it closed its reply channel")]
+    /// It closed an end of the link and lives on.
+    #[error("it closed its end of the link and lives on")]
     Closed,
+    /// It said bye and never read what was on its way to it.
+    #[error("it said bye and does not end")]
+    Lingers,
     /// The claim in shared memory is not what a worker may write.
     #[error(transparent)]
     Claim(#[from] ClaimError),
@@ -298,7 +307,7 @@ pub enum GaveUp {
         error: RemoteError,
     },
     /// Worker after worker ended without a hello.
-    #[error("{starts} workers in a row ended before they were ready{}", Because(.last))]
+    #[error("{}", Starts { starts: *starts, last })]
     TooManyStarts {
         /// How many.
         starts: u32,
@@ -346,16 +355,42 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// What the last failed start looked like, as the end of a sentence.
-struct Because<'a>(&'a LastStart);
+/// Which limit of the user's a lack of something comes from, and what to do about it.
+struct Limit<'a>(&'a std::io::Error);
 
-impl fmt::Display for Because<'_> {
+impl fmt::Display for Limit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(error) = &self.0.error {
-            write!(f, "; the last one: {error}")?;
-        } else if let Some(exit) = self.0.exit {
-            write!(f, "; the last one: {exit}")?;
+        f.write_str(match self.0.raw_os_error() {
+            Some(EAGAIN) => " (the limit of processes: raise `ulimit -u`, or use a smaller -j)",
+            Some(EMFILE) => " (the limit of open files: raise `ulimit -n`, or use a smaller -j)",
+            Some(ENFILE | ENOMEM) => " (the machine is at its limit; use a smaller -j)",
+            _ => "",
+        })
+    }
+}
+
+/// The same on x86-64 and aarch64 (errno(3)).
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+/// Starts that failed in a row, and what the last one looked like.
+struct Starts<'a> {
+    starts: u32,
+    last: &'a LastStart,
+}
+
+impl fmt::Display for Starts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(error @ TaskError::Spawn { .. }) = &self.last.error {
+            return write!(f, "no process can be made, after {} tries: {error}", self.starts);
         }
-        Ok(())
+        write!(f, "{} workers in a row ended before they were ready", self.starts)?;
+        match (&self.last.error, self.last.exit) {
+            (Some(error), _) => write!(f, "; the last one: {error}"),
+            (None, Some(exit)) => write!(f, "; the last one: {exit}"),
+            (None, None) => Ok(()),
+        }
     }
 }

@@ -261,6 +261,8 @@ impl Supervisor {
     pub fn turn(&mut self, sink: &mut dyn Sink, until: Option<Moment>) -> Turn {
         self.desk.now = clock::now();
         let now = self.desk.now;
+        // Who pushed items was told to come again for more, so this turn must not wait for something else to happen.
+        let fed = self.inputs.iter().any(|(_, event)| matches!(event, Event::Items(_)));
         for (said, event) in std::mem::take(&mut self.inputs) {
             self.desk.now = said;
             self.desk.tell_plain(event, sink);
@@ -272,7 +274,8 @@ impl Supervisor {
             return Turn::Finished;
         }
         let mut ready = std::mem::take(&mut self.ready);
-        if let Err(error) = self.poller.wait(&mut ready, self.wait_time(until)) {
+        let wait_time = if fed { Some(Duration::ZERO) } else { self.wait_time(until) };
+        if let Err(error) = self.poller.wait(&mut ready, wait_time) {
             tracing::error!(%error, "cannot wait for events");
         }
         self.desk.now = clock::now();

@@ -42,6 +42,14 @@ pub fn widen(end: &impl AsFd, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// How many bytes lie in a pipe and nobody has read, asked at either end.
+///
+/// # Errors
+/// `end` is no pipe.
+pub fn unread(end: &impl AsFd) -> io::Result<u64> {
+    Ok(rustix::io::ioctl_fionread(end)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +66,18 @@ mod tests {
 
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         assert_eq!(transfer::read(read.as_fd(), &mut buffer).unwrap(), 2);
+    }
+
+    #[test]
+    fn what_nobody_has_read_is_counted_at_the_writing_end_even_when_no_reader_is_left() {
+        let (read, write) = pair().unwrap();
+        transfer::write(write.as_fd(), b"abcdef").unwrap();
+        let mut buffer = [0; 4];
+        transfer::read(read.as_fd(), &mut buffer).unwrap();
+
+        drop(read);
+
+        assert_eq!(unread(&write).unwrap(), 2);
     }
 
     #[test]

@@ -14,6 +14,8 @@ const EVENTS_PER_WAIT: usize = 128;
 /// What to wait for. The end of the other side is always told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
+    /// Whether the other end is closed, and nothing else.
+    Close,
     /// There is something to read.
     Read,
     /// There is room to write.
@@ -25,6 +27,7 @@ pub enum Interest {
 impl Interest {
     fn flags(self) -> epoll::EventFlags {
         match self {
+            Interest::Close => epoll::EventFlags::empty(),
             Interest::Read => epoll::EventFlags::IN | epoll::EventFlags::RDHUP,
             Interest::Write => epoll::EventFlags::OUT,
             Interest::ReadWrite => epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP,

@@ -68,10 +68,23 @@ fn a_command_that_cannot_be_started_just_now_is_not_counted_as_tried() {
     let mut pool = Pool::new(per_item(1));
     pool.tell(Event::Items(1));
 
-    assert_eq!(pool.tell(spawn_failed(0, Lasting::No)), [run(0, 1, 0, 1)]);
-    assert_eq!(pool.tell(spawn_failed(1, Lasting::No)), []);
+    assert_eq!(pool.tell(spawn_failed(0, Lasting::No)), []);
     let wait = pool.patience().expect("it waits before it tries again");
-    assert_eq!(pool.tick_after(wait), [run(0, 2, 0, 1)]);
+    assert_eq!(pool.tick_after(wait), [run(0, 1, 0, 1)]);
+}
+
+#[test]
+fn many_commands_that_cannot_be_started_at_one_time_count_as_one_try() {
+    let mut pool = Pool::new(per_item(50));
+    pool.tell(Event::Items(50));
+
+    for slot in 0..50 {
+        let event = Event::SpawnFailed { worker: worker(slot, 0), lasting: Lasting::No };
+        assert_eq!(pool.tell(event), []);
+    }
+
+    let wait = pool.patience().expect("it waits before it tries again");
+    assert_eq!(pool.tick_after(wait).len(), 50);
 }
 
 #[test]

@@ -242,7 +242,7 @@ fn a_start_that_failed_for_now_is_tried_again_after_a_while() {
     let mut pool = Pool::new(warm(1));
     pool.tell(Event::Items(1));
 
-    assert_eq!(pool.tell(spawn_failed(0, 0, Lasting::No)), [Effect::Spawn(worker(0, 1))]);
-    assert_eq!(pool.tell(spawn_failed(0, 1, Lasting::No)), []);
+    assert_eq!(pool.tell(spawn_failed(0, 0, Lasting::No)), []);
     assert_eq!(pool.patience(), Some(Duration::from_millis(50)));
+    assert_eq!(pool.tick_after(Duration::from_millis(50)), [Effect::Spawn(worker(0, 1))]);
 }

@@ -2,8 +2,9 @@
 //!
 //! With one line outstanding the answer must be one line and nothing behind it; more is an error of that item and the
 //! filter is replaced. A filter may write its lines one by one, so an answer is taken only once the filter rests
-//! (blocked in a system call that writes nothing) and its pipe is empty after that; a filter that has not come to
-//! rest [`FENCE_MOST`] after its line is believed without. With more outstanding (`ahead`) only the count can be
+//! (blocked in a call that waits for input) and its pipe is empty after that; a filter that has not come to rest
+//! [`FENCE_MOST`] after its line is believed without. For the same reason it gets its first line when it rests for the
+//! first time, and what it wrote before that is an error. With more outstanding (`ahead`) only the count can be
 //! checked.
 
 use std::io;
@@ -21,6 +22,7 @@ use crate::channel::{Filled, Inbox, Outbox};
 use crate::desk::{Delivery, Desk, line_start};
 use crate::held::Held;
 use crate::report::{BadReply, Sink, TaskError};
+use crate::store::Store;
 
 /// How many times one wake-up reads, so that one filter cannot starve the others.
 const READS_PER_WAKE: usize = 16;
@@ -29,8 +31,8 @@ const READS_PER_WAKE: usize = 16;
 const YIELDS: usize = 4;
 
 /// How soon it is looked at again, and how long at most.
-const FENCE_AGAIN: Duration = Duration::from_micros(100);
-const FENCE_MOST: Duration = Duration::from_millis(100);
+const FENCE_AGAIN: Duration = Duration::from_millis(1);
+const FENCE_MOST: Duration = Duration::from_secs(1);
 
 /// The link to a line filter.
 #[derive(Debug)]
@@ -46,8 +48,11 @@ pub(crate) struct LinesLink {
     rules: Rules,
     /// How the filter's rest is asked for, once its process is known.
     rest: Option<Rest>,
-    /// Since when an answer waits for the filter's rest.
+    /// Since when an answer, or the first item, waits for the filter's rest.
     fenced: Option<Moment>,
+    /// Whether it has come to rest for the first time.
+    pub(super) greeted: bool,
+    is_dead: bool,
 }
 
 /// What a filter must keep to.
@@ -73,12 +78,33 @@ impl LinesLink {
             rules,
             rest: None,
             fenced: None,
+            greeted: false,
+            is_dead: false,
         }
     }
 
     /// Whether one item is outstanding at a time.
     pub(crate) fn is_fenced(&self) -> bool {
         self.rules.ahead <= 1
+    }
+
+    /// The process is dead: what it wrote is all there is.
+    pub(super) fn note_dead(&mut self) {
+        self.is_dead = true;
+    }
+
+    /// The process runs: it is ready once it rests.
+    pub(crate) fn began(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
+        if !self.greeted && self.comes_to_rest(peer, desk.now) {
+            self.fenced = None;
+            self.greeted = true;
+            if let Some(reply) = &self.reply {
+                self.inbox.fill(reply.as_fd())?;
+            }
+            self.check_uninvited()?;
+            desk.tell_plain(Event::Ready(peer.worker, self.capacity()), sink);
+        }
+        Ok(())
     }
 
     /// What the filter can take.
@@ -109,8 +135,19 @@ impl LinesLink {
         sink: &mut dyn Sink,
     ) -> Result<Filled, Breach> {
         for _ in 0..READS_PER_WAKE {
-            let Some(reply) = &self.reply else { return Ok(Filled::Closed) };
+            let Some(reply) = &self.reply else {
+                self.take_fenced(peer, streams, desk, sink)?;
+                return Ok(Filled::Closed);
+            };
             let filled = self.inbox.fill(reply.as_fd())?;
+            if filled == Filled::Closed {
+                // Nothing more can come behind what is here.
+                self.reply = None;
+                self.closed.get_or_insert(desk.now);
+            }
+            if !self.greeted {
+                self.check_uninvited()?;
+            }
             if self.is_fenced() || self.rules.eot.is_some() {
                 self.take_fenced(peer, streams, desk, sink)?;
             } else {
@@ -118,12 +155,7 @@ impl LinesLink {
             }
             match filled {
                 Filled::More => {}
-                Filled::Drained => return Ok(filled),
-                Filled::Closed => {
-                    self.reply = None;
-                    self.closed.get_or_insert(desk.now);
-                    return Ok(filled);
-                }
+                Filled::Drained | Filled::Closed => return Ok(filled),
             }
         }
         Ok(Filled::More)
@@ -186,12 +218,7 @@ impl LinesLink {
 
     /// Whether the filter has said all it has to say to `item`; what comes behind `end` is too much.
     fn may_pass(&mut self, peer: Peer, item: Item, end: usize, desk: &Desk) -> Result<bool, Breach> {
-        if self.rest.is_none() {
-            self.rest = peer.pid.and_then(|pid| Rest::of(pid).ok());
-        }
-        let since = *self.fenced.get_or_insert(desk.now);
-        let rests = self.rest.as_ref().is_none_or(comes_to_rest);
-        if !rests && desk.now - since < FENCE_MOST {
+        if !self.comes_to_rest(peer, desk.now) {
             return Ok(false);
         }
         if let Some(reply) = &self.reply
@@ -205,6 +232,18 @@ impl LinesLink {
         }
         self.fenced = None;
         Ok(true)
+    }
+
+    /// Whether the filter rests, or has been waited for long enough.
+    fn comes_to_rest(&mut self, peer: Peer, now: Moment) -> bool {
+        if self.is_dead || self.reply.is_none() {
+            return true;
+        }
+        if self.rest.is_none() {
+            self.rest = peer.pid.and_then(|pid| Rest::of(pid).ok());
+        }
+        let since = *self.fenced.get_or_insert(now);
+        self.rest.as_ref().is_none_or(comes_to_rest) || now - since >= FENCE_MOST
     }
 
     /// Where the answer at the front ends, without and with what marks its end.
@@ -237,6 +276,14 @@ impl LinesLink {
         Ok(())
     }
 
+    fn check_uninvited(&self) -> Result<(), Breach> {
+        let content = self.inbox.content();
+        if content.is_empty() {
+            return Ok(());
+        }
+        Err(Breach { item: None, error: TaskError::Uninvited { shown: Excerpt::of(content) } })
+    }
+
     fn extra(&self, item: Option<Item>, from: usize) -> Breach {
         let shown = Excerpt::of(&self.inbox.content()[from..]);
         Breach { item, error: TaskError::ExtraOutput { shown } }
@@ -255,10 +302,19 @@ impl LinesLink {
         desk: &mut Desk,
         sink: &mut dyn Sink,
     ) -> Result<(), Breach> {
+        if !self.greeted {
+            return self.began(peer, desk, sink);
+        }
         if self.fenced.is_some() {
             return self.take_fenced(peer, streams, desk, sink);
         }
         self.check_reply_deadline(desk.now)
+    }
+
+    /// Whether all it holds lies unread in its pipe.
+    pub(super) fn holds_unread(&self, store: &Store) -> bool {
+        let held = self.held.ranges().flat_map(|items| store.slices(items)).map(<[u8]>::len).sum();
+        self.outbox.as_ref().is_some_and(|outbox| outbox.holds_unread(held))
     }
 
     /// When the oldest line must be answered.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use poolctl_engine::{Accounting, Answer, Capacity, Event};
 use poolctl_protocol::jsonl::{self, STDIO_MARK, Task};
@@ -15,9 +16,13 @@ use crate::config::Framing;
 use crate::desk::{Delivery, Desk};
 use crate::held::Held;
 use crate::report::{BadReply, Notice, Sink, TaskError};
+use crate::store::Store;
 
 /// How many times one wake-up reads, so that one worker cannot starve the others.
 const READS_PER_WAKE: usize = 16;
+
+/// How long a worker that said bye may leave an item unread that was on its way to it.
+const BYE_GRACE: Duration = Duration::from_secs(1);
 
 /// The link to a worker that speaks lines.
 #[derive(Debug)]
@@ -31,6 +36,9 @@ pub(crate) struct TextLink {
     since: Moment,
     caps: Option<Caps>,
     form: Form,
+    last_answered: Option<Item>,
+    /// When it said bye.
+    bye: Option<Moment>,
 }
 
 /// How messages look.
@@ -55,12 +63,33 @@ impl TextLink {
             since: now,
             caps: None,
             form,
+            last_answered: None,
+            bye: None,
         }
     }
 
     /// Whether one item is outstanding at a time, so that what is printed is its.
     pub(super) fn is_single(&self) -> bool {
         self.caps.is_some_and(|caps| caps.mux.is_none() && caps.ahead.is_none())
+    }
+
+    /// When a worker that said bye must have read what was on its way to it.
+    pub(super) fn look_at(&self) -> Option<Moment> {
+        self.bye.filter(|_| self.held.count() > 0).map(|bye| bye + BYE_GRACE)
+    }
+
+    /// Complains of a worker that said bye, and leaves unread what was on its way to it.
+    pub(super) fn look(&mut self, desk: &Desk) -> Result<(), Breach> {
+        if self.look_at().is_none_or(|at| at > desk.now) {
+            return Ok(());
+        }
+        self.bye = None;
+        if self.holds_unread(&desk.store) {
+            return Err(BadReply::Lingers.into());
+        }
+        super::finish(&mut self.outbox);
+        super::close_if_finished(&mut self.outbox);
+        Ok(())
     }
 
     pub(super) fn is_greeted(&self) -> bool {
@@ -74,22 +103,21 @@ impl TextLink {
         self.held.push(items);
         let Some(outbox) = &mut self.outbox else { return };
         for item in items.iter() {
-            let data = desk.store.item(item);
-            match self.form.framing {
-                Framing::Tsv => tsv::write_task(outbox.bytes(), item.0, data),
-                Framing::JsonLines | Framing::Frames => Task {
-                    id: item.0,
-                    data,
-                    function: self.form.function.as_deref(),
-                    deadline_ms: None,
-                    attempt: (attempt > 1).then_some(attempt),
-                }
-                .write(outbox.bytes()),
-            }
+            write_task(&self.form, item, attempt, desk.store.item(item), outbox.bytes());
         }
         if outbox.flush().is_err() {
             self.closed.get_or_insert(desk.now);
         }
+    }
+
+    /// Whether all it holds lies unread in its pipe. A further attempt's line is a little longer than the one made
+    /// here, so that it may be taken for read, never the other way.
+    pub(super) fn holds_unread(&self, store: &Store) -> bool {
+        let mut lines = Vec::new();
+        for item in self.held.ranges().flat_map(ItemRange::iter) {
+            write_task(&self.form, item, 1, store.item(item), &mut lines);
+        }
+        self.outbox.as_ref().is_some_and(|outbox| outbox.holds_unread(lines.len()))
     }
 
     pub(super) fn cancel(&mut self, item: Item) {
@@ -207,7 +235,17 @@ impl TextLink {
                 sink.notice(Notice::Log { worker, item, level, text });
                 Ok(())
             }
-            Reply::Bye(bye) => super::say_bye(&bye, peer, desk, sink),
+            Reply::Bye(bye) => {
+                super::say_bye(&bye, peer, desk, sink)?;
+                if self.holds_unread(&desk.store) {
+                    // Sent before the bye came: it may still be read.
+                    self.bye = Some(desk.now);
+                } else {
+                    super::finish(&mut self.outbox);
+                    super::close_if_finished(&mut self.outbox);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -239,10 +277,17 @@ impl TextLink {
         desk: &mut Desk,
         sink: &mut dyn Sink,
     ) -> Result<(), Breach> {
+        if self.last_answered == Some(item) && !self.held.contains(item) {
+            // A second answer to the same item goes nowhere, and whoever gives one is replaced.
+            tracing::warn!(worker = %peer.worker, %item, "an item was answered twice");
+            desk.tell_plain(Event::Retire(peer.worker), sink);
+            return Ok(());
+        }
         let in_order = self.caps.is_some_and(|caps| caps.mux.is_none());
         if (in_order && self.held.oldest() != Some(item)) || !self.held.take(item) {
             return Err(BadReply::NotHeld { item: item.0 }.into());
         }
+        self.last_answered = Some(item);
         let mut known = attempt(peer, self.since, desk.now);
         if self.is_single() {
             (known.stdout, known.stderr) = streams.take(&mut desk.scratch, &desk.spill);
@@ -256,6 +301,21 @@ impl TextLink {
         let event = Event::Answered { worker: peer.worker, item, answer };
         desk.tell(event, Delivery::Each(&mut |_| known.take().unwrap_or_default()), sink);
         Ok(())
+    }
+}
+
+/// Appends the line that asks for `item`.
+fn write_task(form: &Form, item: Item, attempt: u32, data: &[u8], out: &mut Vec<u8>) {
+    match form.framing {
+        Framing::Tsv => tsv::write_task(out, item.0, data),
+        Framing::JsonLines | Framing::Frames => Task {
+            id: item.0,
+            data,
+            function: form.function.as_deref(),
+            deadline_ms: None,
+            attempt: (attempt > 1).then_some(attempt),
+        }
+        .write(out),
     }
 }
 

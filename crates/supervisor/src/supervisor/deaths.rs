@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use poolctl_engine::{Answer, End, EndCause, Event};
-use poolctl_protocol::Stream;
+use poolctl_protocol::{Level, Stream};
 use poolctl_sys::poller::Interest;
 use poolctl_types::{Exit, Item, Moment, WorkerId};
 
@@ -95,12 +95,18 @@ impl Supervisor {
     fn warm_ended(&mut self, life: &mut Life, ending: &Ending, cause: EndCause, sink: &mut dyn Sink) {
         let (worker, peer) = (life.worker, life.peer());
         let Work::Warm(link) = &mut life.work else { return };
+        link.note_dead();
         if life.fault.is_none() {
             // What it published before it died counts.
             loop {
                 match link.receive(peer, &mut life.streams, &mut self.desk, sink) {
                     Ok(Filled::More) => {}
                     Ok(Filled::Drained | Filled::Closed) => break,
+                    Err(breach) if link.oldest_held().is_none() => {
+                        let text = breach.error.to_string();
+                        sink.notice(Notice::Log { worker, item: None, level: Level::Warn, text });
+                        break;
+                    }
                     Err(breach) => {
                         life.fault = Some(breach.error);
                         break;
@@ -119,7 +125,12 @@ impl Supervisor {
             let late = life.dismissed.then_some(TaskError::NoHello { after: self.start_timeout });
             let error = life.fault.take().or(late);
             self.last_start = LastStart { exit: Some(ending.exit), error, stderr: stderr.clone() };
-        } else if !life.dismissed {
+        } else if life.dismissed {
+            if let Exit::Code(code @ 1..) = ending.exit {
+                let text = format!("the worker ended with exit code {code} after its last item");
+                sink.notice(Notice::Log { worker, item: None, level: Level::Warn, text });
+            }
+        } else {
             sink.notice(Notice::WorkerDied { worker, pid: peer.pid, exit: ending.exit });
         }
         let mut known = Attempt { worker: Some(worker), pid: peer.pid, ..Attempt::default() };
@@ -135,6 +146,8 @@ impl Supervisor {
             let plain = Attempt { worker: Some(worker), exit, out_of_memory, ..Attempt::default() };
             known.take().unwrap_or(plain)
         };
+        let unread = matches!(&life.work, Work::Warm(link) if link.holds_unread(&self.desk.store));
+        let cause = if unread && cause == EndCause::Ended { EndCause::Unread } else { cause };
         let event = Event::Exited { worker, end: End { claimed, cause } };
         self.desk.tell(event, Delivery::Each(&mut one), sink);
     }

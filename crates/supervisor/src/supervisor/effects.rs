@@ -1,6 +1,7 @@
 //! Carrying out what the engine asks for.
 
 use poolctl_engine::{Effect, Event, GiveUp, Stop};
+use poolctl_protocol::Level;
 use poolctl_types::WorkerId;
 
 use super::{KeeperState, SIGCONT, SIGKILL, SIGTERM, Supervisor};
@@ -129,6 +130,12 @@ impl Supervisor {
             Work::Warm(link) => link.in_hand(self.desk.now),
             Work::Command { .. } => None,
         });
+        let is_idle = matches!(&life.work, Work::Warm(link) if life.greeted && link.oldest_held().is_none());
+        if is_idle {
+            // No item's error tells of it.
+            let text = breach.error.to_string();
+            sink.notice(Notice::Log { worker, item: None, level: Level::Warn, text });
+        }
         life.fault = Some(breach.error);
         self.desk.tell_plain(Event::Fault { worker, item }, sink);
     }

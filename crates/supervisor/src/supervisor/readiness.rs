@@ -44,6 +44,9 @@ impl Supervisor {
                 {
                     link.flush(self.desk.now);
                 }
+                if event.closed && token.channel == Channel::Input {
+                    self.request_pipe_closed(worker);
+                }
                 if event.readable && token.channel == Channel::Reply {
                     self.receive(worker, sink);
                 }
@@ -52,6 +55,17 @@ impl Supervisor {
             Channel::Stdout => self.capture(worker, Stream::Stdout, sink),
             Channel::Stderr => self.capture(worker, Stream::Stderr, sink),
             Channel::Pidfd => self.lost_worker_ended(worker, sink),
+        }
+    }
+
+    /// The worker closed its end of the pipe to it, or died.
+    fn request_pipe_closed(&mut self, worker: WorkerId) {
+        let Some(Life { work: Work::Warm(link), .. }) = self.lives.get_mut(worker) else { return };
+        link.note_closed(self.desk.now);
+        if let Some((outbox, false)) = link.outbox()
+            && let Err(error) = self.poller.remove(outbox.as_fd())
+        {
+            tracing::debug!(%error, %worker, "its input was not watched any more");
         }
     }
 
@@ -124,10 +138,10 @@ impl Supervisor {
         let input = Token::of(worker, Channel::Input).number();
         let changed = match (link.waiting(), life.writing) {
             (Some((outbox, true)), false) => self.poller.modify(outbox.as_fd(), reply, Interest::ReadWrite),
-            (Some((outbox, false)), false) => self.poller.add(outbox.as_fd(), input, Interest::Write),
+            (Some((outbox, false)), false) => self.poller.modify(outbox.as_fd(), input, Interest::Write),
             (None, true) => match link.outbox() {
                 Some((outbox, true)) => self.poller.modify(outbox.as_fd(), reply, Interest::Read),
-                Some((outbox, false)) => self.poller.remove(outbox.as_fd()),
+                Some((outbox, false)) => self.poller.modify(outbox.as_fd(), input, Interest::Close),
                 None => Ok(()),
             },
             (Some(_), true) | (None, false) => return,
@@ -148,15 +162,22 @@ impl Supervisor {
             .map(|life| life.worker)
             .collect();
         for worker in due {
-            let Some(life) = self.lives.get_mut(worker) else { continue };
-            let peer = life.peer();
-            let Life { work: Work::Warm(link), streams, .. } = life else { continue };
-            if let Err(breach) = link.look(peer, streams, &mut self.desk, sink) {
-                self.accuse(worker, breach, sink);
-            }
+            self.look_after_one(worker, sink);
         }
         if self.desk.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.desk.tell_plain(Event::Tick, sink);
+        }
+    }
+
+    /// Looks after one link.
+    pub(super) fn look_after_one(&mut self, worker: WorkerId, sink: &mut dyn Sink) {
+        let Some(life) = self.lives.get_mut(worker) else { return };
+        let peer = life.peer();
+        let Life { work: Work::Warm(link), streams, greeted, fault: None, .. } = life else { return };
+        let looked = link.look(peer, streams, &mut self.desk, sink);
+        *greeted = link.is_greeted();
+        if let Err(breach) = looked {
+            self.accuse(worker, breach, sink);
         }
     }
 

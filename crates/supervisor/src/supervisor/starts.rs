@@ -12,7 +12,7 @@ use super::{KEEPER_PIDFD, KEEPER_SOCKET, KeeperState, Supervisor};
 use crate::desk::Delivery;
 use crate::launch::{Launch, LaunchError};
 use crate::life::{Channel, Life, Token, Work};
-use crate::link::{Link, Streams};
+use crate::link::Streams;
 use crate::report::{Attempt, GaveUp, LastStart, Sink, TaskError};
 
 /// What the kernel answers when it has no room just now.
@@ -71,6 +71,10 @@ impl Supervisor {
             && let Some(fd) = link.reply_fd()
         {
             self.poller.add(fd, Token::of(worker, Channel::Reply).number(), Interest::Read)?;
+            if let Some((outbox, false)) = link.outbox() {
+                let token = Token::of(worker, Channel::Input).number();
+                self.poller.add(outbox.as_fd(), token, Interest::Close)?;
+            }
         }
         for (stream, channel) in [(&streams.stdout, Channel::Stdout), (&streams.stderr, Channel::Stderr)] {
             if let Some(capture) = stream {
@@ -133,24 +137,12 @@ impl Supervisor {
     ) {
         let Some(life) = self.lives.get_mut(worker) else { return };
         life.pidfd = Some(pidfd);
-        let ready = match &mut life.work {
-            Work::Command { started, .. } => {
-                *started = Some(self.desk.now);
-                life.greeted = true;
-                None
-            }
-            Work::Warm(link) => match &**link {
-                Link::Lines(link) => {
-                    life.greeted = true;
-                    Some(link.capacity())
-                }
-                Link::Text(_) | Link::Frames(_) => None,
-            },
-        };
-        self.desk.tell_plain(Event::Spawned(worker), sink);
-        if let Some(capacity) = ready {
-            self.desk.tell_plain(Event::Ready(worker, capacity), sink);
+        if let Work::Command { started, .. } = &mut life.work {
+            *started = Some(self.desk.now);
+            life.greeted = true;
         }
+        self.desk.tell_plain(Event::Spawned(worker), sink);
+        self.look_after_one(worker, sink);
     }
 
     /// Watches the keeper's socket and its life.
