@@ -64,7 +64,41 @@ impl Unit {
 
 const COMMANDS: Case = Case {
     name: "commands",
-    title: "Empty commands: one process an item, two at a time",
+    title: "Empty commands: one process an item, two at a time, no argument",
+    unit: Unit::MicrosecondsPerItem,
+    target: Target::RatioToSecond(1.35),
+    times: 1,
+    runners: &[
+        Runner {
+            name: "`poolctl map -j2 --stdin -- /bin/true`, output captured, the item on stdin",
+            line: "poolctl map -j2 --stdin -- /bin/true <4k",
+            items: 4_000,
+            output: "empty",
+        },
+        Runner {
+            name: "floor: `posix_spawn` and `wait` in C, nothing captured",
+            line: "./floor 4000 /bin/true",
+            items: 4_000,
+            output: "empty",
+        },
+        Runner {
+            name: "`xargs -P2 -I@ /bin/true`, nothing captured",
+            line: "xargs -P2 -I@ /bin/true <4k",
+            items: 4_000,
+            output: "empty",
+        },
+        Runner {
+            name: "GNU `parallel -j2 -n0 /bin/true`, output captured",
+            line: "parallel --will-cite -j2 -n0 /bin/true <400",
+            items: 400,
+            output: "empty",
+        },
+    ],
+};
+
+const COMMANDS_ARGUMENT: Case = Case {
+    name: "commands-argument",
+    title: "Empty commands: the same, with the item as its argument",
     unit: Unit::MicrosecondsPerItem,
     target: Target::RatioToSecond(1.35),
     times: 1,
@@ -76,7 +110,13 @@ const COMMANDS: Case = Case {
             output: "empty",
         },
         Runner {
-            name: "floor: `posix_spawn` and `wait` in C, nothing captured",
+            name: "floor: `posix_spawn` and `wait` in C, an argument each, nothing captured",
+            line: "./floor 4000 /bin/true numbered",
+            items: 4_000,
+            output: "empty",
+        },
+        Runner {
+            name: "floor without the argument",
             line: "./floor 4000 /bin/true",
             items: 4_000,
             output: "empty",
@@ -250,5 +290,13 @@ const MEMORY_SLOW_FIRST: Case = Case {
 };
 
 /// Every case, in the order of the document.
-pub(crate) const CASES: [&Case; 7] =
-    [&COMMANDS, &LINES, &PYTHON, &ONE_ITEM, &MEMORY_LINES, &MEMORY_ENDLESS, &MEMORY_SLOW_FIRST];
+pub(crate) const CASES: [&Case; 8] = [
+    &COMMANDS,
+    &COMMANDS_ARGUMENT,
+    &LINES,
+    &PYTHON,
+    &ONE_ITEM,
+    &MEMORY_LINES,
+    &MEMORY_ENDLESS,
+    &MEMORY_SLOW_FIRST,
+];
