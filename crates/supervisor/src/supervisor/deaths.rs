@@ -146,7 +146,9 @@ impl Supervisor {
             let plain = Attempt { worker: Some(worker), exit, out_of_memory, ..Attempt::default() };
             known.take().unwrap_or(plain)
         };
-        let unread = matches!(&life.work, Work::Warm(link) if link.holds_unread(&self.desk.store));
+        // What the engine dispatched in this very pass of the loop is not even in the link.
+        let unread = matches!(&life.work, Work::Warm(link)
+            if link.oldest_held().is_none() || link.holds_unread(&self.desk.store));
         let cause = if unread && cause == EndCause::Ended { EndCause::Unread } else { cause };
         let event = Event::Exited { worker, end: End { claimed, cause } };
         self.desk.tell(event, Delivery::Each(&mut one), sink);
