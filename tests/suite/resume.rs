@@ -1,6 +1,7 @@
 //! Runs that were cut short, and go on where their log ends.
 
 use std::fs::File;
+use std::io::Write;
 
 use nix::sys::signal::Signal;
 use poolctl_testkit::{DEADLINE, Sandbox, wait_until};
@@ -94,4 +95,59 @@ fn an_interrupted_run_can_be_resumed() {
     sandbox.map(["--resume", "log"]).args(command).input(numbers(1, 10)).run().expect_code(0);
 
     assert_eq!(String::from_utf8_lossy(&sandbox.read("ran")), numbers(1, 10));
+}
+
+#[test]
+fn no_result_is_cut_off_a_file_that_errors_go_to_as_well() {
+    let sandbox = Sandbox::new();
+    let command = ["-j1", "--shell", "echo result-$1; [ $(($1 % 10)) != 3 ] || { echo oh $1 >&2; exit 1; }"];
+    let input = numbers(1, 300);
+    let both = "exec >> out 2>&1";
+    let running = sandbox.map(["--log", "log"]).args(command).input(input.clone()).after_shell(both).start();
+    wait_until(DEADLINE, "fifty items are logged", || log_lines(&sandbox) > 50);
+    running.kill();
+    wait_until(DEADLINE, "nothing writes any more", || sandbox.processes().is_empty());
+
+    sandbox.map(["--resume", "log"]).args(command).input(input).after_shell(both).run().expect_code(1);
+
+    let out = String::from_utf8(sandbox.read("out")).expect("text");
+    let results: Vec<&str> = out.lines().filter(|line| line.contains("result-")).collect();
+    for number in 1..=300 {
+        assert!(results.contains(&format!("result-{number}").as_str()), "{number} is lost:\n{out}");
+    }
+}
+
+#[test]
+fn what_others_wrote_behind_a_run_that_ended_stays() {
+    let sandbox = Sandbox::new();
+    let command = ["--shell", "echo $1"];
+    let log = |flag, last| {
+        let run = sandbox.map([flag, "log"]).args(command).input(numbers(1, last));
+        run.stdout_file(appended(&sandbox, "out")).run().expect_code(0)
+    };
+    log("--log", 3);
+    appended(&sandbox, "out").write_all(b"theirs\n").expect("our own file");
+
+    log("--resume", 5).expect_quiet();
+
+    assert_eq!(String::from_utf8_lossy(&sandbox.read("out")), "1\n2\n3\ntheirs\n4\n5\n");
+}
+
+#[test]
+fn nothing_is_cut_off_another_file_than_that_of_the_earlier_run() {
+    let sandbox = Sandbox::new();
+    let script = "echo $1 >> ran; echo $1; [ $1 != 3 ] || [ -e mended ] || exec sleep 1000";
+    let run = |flag| sandbox.map([flag, "log", "-j1", "--shell", script]).input("1\n2\n3\n");
+    let running = run("--log").stdout_file(appended(&sandbox, "out")).start();
+    wait_until(DEADLINE, "two results are there", || sandbox.read("out") == b"1\n2\n");
+    wait_until(DEADLINE, "the third runs", || sandbox.read("ran").ends_with(b"3\n"));
+    running.kill();
+    wait_until(DEADLINE, "nothing runs any more", || sandbox.processes().is_empty());
+    sandbox.write("mended", "");
+    sandbox.write("other", "something else, and longer\n");
+
+    let again = run("--resume").stdout_file(appended(&sandbox, "other")).run();
+
+    again.expect_code(0).expect_words(&["not the file of the earlier run", "nothing is cut"]);
+    assert!(sandbox.read("other").starts_with(b"something else, and longer\n"));
 }

@@ -1,5 +1,6 @@
 //! The loop of a run: feeds the supervisor, watches clocks and signals, and judges how it all ended.
 
+mod continuation;
 mod ending;
 mod launch;
 mod pilot;

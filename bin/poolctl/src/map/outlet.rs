@@ -8,6 +8,7 @@
 //! When the reader of the output goes away, or the disk is full, the thread stops writing, drops what comes, and wakes
 //! the loop, which asks [`Outlet::has_failed`].
 
+mod landing;
 mod piece;
 mod thread;
 
@@ -21,6 +22,7 @@ use poolctl_supervisor::Waker;
 
 use super::screen::Screen;
 
+pub(crate) use landing::Landing;
 pub(crate) use piece::{Body, Ending, Piece};
 pub(crate) use thread::make_directory;
 use thread::{Shared, Writer};
@@ -55,8 +57,8 @@ pub(crate) struct Destination {
     pub(crate) name: &'static str,
     /// Where to write.
     pub(crate) file: File,
-    /// Where that file ends now, if it is a regular one.
-    pub(crate) offset: Option<u64>,
+    /// Where writes to that file land, if the log is to tell.
+    pub(crate) landing: Option<Landing>,
     /// Where log lines go, and its path.
     pub(crate) log: Option<(File, PathBuf)>,
     /// Where files of single items go.

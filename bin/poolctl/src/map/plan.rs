@@ -8,7 +8,7 @@ use poolctl_types::ExitCode;
 
 use super::args::{FramingName, MapArgs};
 use super::items::Source;
-use super::log::{DoneKeys, ItemHash};
+use super::log::{DoneKeys, EarlierOutput, ItemHash};
 use super::sink::{ItemForm, ResultForm, SinkConfig, Style};
 use super::source::{Columns, Encoding, Grouping, InputError, InputPlan, PipeCut, Skip, Steps};
 use super::target::TargetSpec;
@@ -52,8 +52,8 @@ pub(super) struct LogPlan {
     pub(super) path: PathBuf,
     pub(super) target: ItemHash,
     pub(super) done: DoneKeys,
-    /// Where the output of an earlier run ends, if this one continues it.
-    pub(super) offset: Option<u64>,
+    /// The file that an earlier run wrote to, if this one continues it.
+    pub(super) earlier: Option<EarlierOutput>,
 }
 
 impl Plan {
@@ -157,12 +157,12 @@ fn style(args: &MapArgs) -> Style {
 
 fn log_plan(args: &MapArgs, target: &TargetSpec) -> Result<Option<LogPlan>, Failure> {
     let target = ItemHash::of_target(target);
-    let plan = |path: &PathBuf, done, offset| LogPlan { path: path.clone(), target, done, offset };
+    let plan = |path: &PathBuf, done, earlier| LogPlan { path: path.clone(), target, done, earlier };
     match (&args.failure.log, &args.failure.resume) {
         (_, Some(path)) => {
             let resumed = log::resume(path, target, args.failure.resume_failed)
                 .map_err(|error| Failure::new(ExitCode::BadInput, error))?;
-            Ok(Some(plan(path, resumed.done, resumed.offset)))
+            Ok(Some(plan(path, resumed.done, resumed.output)))
         }
         (Some(path), None) => Ok(Some(plan(path, DoneKeys::default(), None))),
         (None, None) => Ok(None),

@@ -1,8 +1,8 @@
 //! Setting up everything a run needs, in the order in which it may fail.
 
 use std::env;
-use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -12,10 +12,11 @@ use poolctl_supervisor::{PoolConfig, ResolveError, StartError, Supervisor, Targe
 use poolctl_types::{ExitCode, Moment};
 
 use super::News;
+use super::continuation::{self, stdout_file};
 use crate::failure::Failure;
-use crate::map::log::{self, Occurrences};
-use crate::map::outlet::{Destination, Outlet, OutletError, make_directory};
-use crate::map::plan::{LogPlan, Plan, Run, input_failure};
+use crate::map::log::Occurrences;
+use crate::map::outlet::{Destination, Landing, Outlet, OutletError, make_directory};
+use crate::map::plan::{Plan, Run, input_failure};
 use crate::map::progress::Progress;
 use crate::map::screen::Screen;
 use crate::map::sink::{ItemForm, ItemSink, WallClock};
@@ -35,16 +36,6 @@ pub(super) struct Parts {
     pub(super) items: ItemForm,
 }
 
-/// Why a run that was to be continued cannot be.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the results of the earlier run are not there: the log speaks of {logged} bytes, stdout holds {found}"
-)]
-struct ResultsGone {
-    logged: u64,
-    found: u64,
-}
-
 /// Sets everything up and starts the reader and the writers.
 pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failure> {
     let now = now();
@@ -52,8 +43,10 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
         say("poolctl: reading items from the terminal, one per line; Ctrl-D ends them\n");
     }
     let input = plan.input.open(plan.steps).map_err(input_failure)?;
-    let log = plan.log.as_ref().map(open_log).transpose().map_err(output_failure)?;
-    let offset = output_offset(plan.log.as_ref())?;
+    let (landing, log) = match &plan.log {
+        Some(log) => continuation::begin(log, plan.sink.quiet)?,
+        None => (None, None),
+    };
     if let Some(directory) = &plan.directory {
         make_directory(directory).map_err(output_failure)?;
     }
@@ -88,7 +81,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
     tracing::info!(slots, "the pool is open");
     let progress = Progress::new(plan.progress, quiet || plan.input.reads_terminal(), now);
     let waker = supervisor.waker();
-    let out = stdout_outlet(offset, log, plan.directory, progress.screen(), waker.clone(), tell.clone());
+    let out = stdout_outlet(landing, log, plan.directory, progress.screen(), waker.clone(), tell.clone());
     let err = stderr_outlet(progress.screen(), waker.clone(), tell.clone());
     let outlets = (out.map_err(thread_failure)?, err.map_err(thread_failure)?);
     let names = plan.log.map(|log| Occurrences::new(log.target, log.done));
@@ -143,40 +136,8 @@ fn own_executable() -> PathBuf {
     env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| itself.to_path_buf())
 }
 
-/// Opens the log for appending; one that is new or continued begins with a line that names the target.
-fn open_log(plan: &LogPlan) -> Result<(File, PathBuf), OutletError> {
-    let failed = |source| OutletError::Log { path: plan.path.clone(), source };
-    let mut file = OpenOptions::new().append(true).create(true).open(&plan.path).map_err(failed)?;
-    file.write_all(&log::header(plan.target)).map_err(failed)?;
-    Ok((file, plan.path.clone()))
-}
-
-/// Where the results will begin, if stdout is a regular file: behind the last one the log knows of, else at the end.
-fn output_offset(log: Option<&LogPlan>) -> Result<Option<u64>, Failure> {
-    let failed = |source| output_failure(OutletError::Write { name: "stdout", source });
-    let Some(log) = log else { return Ok(None) };
-    let mut file = stdout_file().map_err(failed)?;
-    let found = file.metadata().map_err(failed)?;
-    if !found.is_file() {
-        return Ok(None);
-    }
-    if let Some(logged) = log.offset {
-        if found.len() < logged {
-            let gone = ResultsGone { logged, found: found.len() };
-            return Err(Failure::new(ExitCode::BadInput, gone)
-                .hint("append to the file of the earlier run: poolctl map --resume LOG ... >> RESULTS"));
-        }
-        file.set_len(logged).map_err(failed)?;
-    }
-    file.seek(SeekFrom::End(0)).map(Some).map_err(failed)
-}
-
-fn stdout_file() -> io::Result<File> {
-    io::stdout().as_fd().try_clone_to_owned().map(File::from)
-}
-
 fn stdout_outlet(
-    offset: Option<u64>,
+    landing: Option<Landing>,
     log: Option<(File, PathBuf)>,
     directory: Option<PathBuf>,
     screen: Option<Screen>,
@@ -184,13 +145,13 @@ fn stdout_outlet(
     tell: SyncSender<News>,
 ) -> io::Result<Outlet> {
     let screen = screen.filter(|_| io::stdout().is_terminal());
-    let to = Destination { name: "stdout", file: stdout_file()?, offset, log, directory, screen };
+    let to = Destination { name: "stdout", file: stdout_file()?, landing, log, directory, screen };
     Outlet::start(to, waker, move || ended(&tell))
 }
 
 fn stderr_outlet(screen: Option<Screen>, waker: Waker, tell: SyncSender<News>) -> io::Result<Outlet> {
     let file = io::stderr().as_fd().try_clone_to_owned().map(File::from)?;
-    let to = Destination { name: "stderr", file, offset: None, log: None, directory: None, screen };
+    let to = Destination { name: "stderr", file, landing: None, log: None, directory: None, screen };
     Outlet::start(to, waker, move || ended(&tell))
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::hash::{ItemHash, Key};
-use super::line::{Entry, Header};
+use super::line::{Ending, Entry, Header, OutputFile};
 
 /// The names of items that are done.
 #[derive(Debug, Clone, Default)]
@@ -44,8 +44,17 @@ pub(crate) enum ResumeError {
 pub(crate) struct Resumed {
     /// The items that are not to be run again.
     pub(crate) done: DoneKeys,
-    /// Where the output of the last of them ends.
-    pub(crate) offset: Option<u64>,
+    /// The regular file that the last run wrote to, if it did.
+    pub(crate) output: Option<EarlierOutput>,
+}
+
+/// The file that an earlier run wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EarlierOutput {
+    /// Which file, and where the last logged result ends in it.
+    pub(crate) file: OutputFile,
+    /// Whether the run ended in good order, so that no result of it lies behind that.
+    pub(crate) complete: bool,
 }
 
 /// Reads the log at `path` (none is an empty one) and cuts off a last line that is not whole. With `failed_again`
@@ -68,12 +77,18 @@ pub(crate) fn resume(path: &Path, target: ItemHash, failed_again: bool) -> Resul
 
 fn read(path: &Path, text: &[u8], target: ItemHash, failed_again: bool) -> Result<Resumed, ResumeError> {
     let mut last: HashMap<Key, bool> = HashMap::new();
-    let mut offset = None;
+    let mut output: Option<EarlierOutput> = None;
     for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
         if let Ok(header) = serde_json::from_slice::<Header>(line) {
             if header.target != target.to_string() {
                 return Err(ResumeError::OtherTarget { path: path.to_path_buf() });
             }
+            output = header.output.map(|file| EarlierOutput { file, complete: false });
+            continue;
+        }
+        if let (Some(output), Ok(ending)) = (&mut output, serde_json::from_slice::<Ending>(line)) {
+            output.file.offset = ending.end;
+            output.complete = true;
             continue;
         }
         let bad = |source| ResumeError::BadLine { path: path.to_path_buf(), line: index + 1, source };
@@ -86,17 +101,22 @@ fn read(path: &Path, text: &[u8], target: ItemHash, failed_again: bool) -> Resul
             _ => !failed_again,
         };
         last.insert(Key(key), done);
-        offset = entry.offset.or(offset);
+        if let (Some(output), Some(offset)) = (&mut output, entry.offset) {
+            output.file.offset = offset;
+            output.file.shared |= entry.shared;
+        }
     }
     let done = last.into_iter().filter(|(_, done)| *done).map(|(key, _)| key).collect();
-    Ok(Resumed { done, offset })
+    Ok(Resumed { done, output })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::log::header;
+    use crate::map::log::{ending, header};
     use crate::map::target::TargetSpec;
+
+    const FILE: OutputFile = OutputFile { device: 1, inode: 2, offset: 5, shared: false };
 
     fn target(name: &str) -> ItemHash {
         ItemHash::of_target(&TargetSpec::Command { words: vec![name.as_bytes().to_vec()] })
@@ -111,7 +131,8 @@ mod tests {
     fn a_log_cut_at_any_byte_counts_up_to_its_last_whole_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let lines = [header(target("x")), line("a", "ok", 10), line("b", "failed", 20)];
+        let lines =
+            [header(target("x"), Some(FILE)), line("a", "ok", 10), line("b", "failed", 20), ending(20)];
         let whole = lines.concat();
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
@@ -128,7 +149,9 @@ mod tests {
             let kept: Vec<usize> = kept.collect();
             assert_eq!(fs::read(&path).unwrap().len(), kept.last().copied().unwrap_or(0), "cut at {cut}");
             assert_eq!(resumed.done.contains(target("x").with(b"a").key(0)), kept.len() >= 2);
-            assert_eq!(resumed.offset, [None, Some(10), Some(20)][kept.len().saturating_sub(1)]);
+            let at = |offset, complete| Some(EarlierOutput { file: OutputFile { offset, ..FILE }, complete });
+            let expected = [None, at(5, false), at(10, false), at(20, false), at(20, true)];
+            assert_eq!(resumed.output, expected[kept.len()]);
         }
     }
 
@@ -151,13 +174,38 @@ mod tests {
     fn a_log_of_another_target_or_no_log_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        fs::write(&path, header(target("y"))).unwrap();
+        fs::write(&path, header(target("y"), None)).unwrap();
         assert!(matches!(resume(&path, target("x"), false), Err(ResumeError::OtherTarget { .. })));
 
         fs::write(&path, "hello\n").unwrap();
         assert!(matches!(resume(&path, target("x"), false), Err(ResumeError::BadLine { line: 1, .. })));
 
         let missing = resume(&directory.path().join("none"), target("x"), false).unwrap();
-        assert!(missing.offset.is_none());
+        assert!(missing.output.is_none());
+    }
+
+    #[test]
+    fn a_file_that_was_shared_for_one_result_was_shared() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut shared = line("b", "ok", 20);
+        shared.truncate(shared.len() - 2);
+        shared.extend_from_slice(b",\"shared\":true}\n");
+        let lines = [header(target("x"), Some(FILE)), line("a", "ok", 10), shared, line("c", "ok", 30)];
+        fs::write(&path, lines.concat()).unwrap();
+
+        let output = resume(&path, target("x"), false).unwrap().output.unwrap();
+
+        assert_eq!(output.file, OutputFile { offset: 30, shared: true, ..FILE });
+    }
+
+    #[test]
+    fn a_run_whose_output_is_no_file_leaves_nothing_to_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let lines = [header(target("x"), Some(FILE)), line("a", "ok", 10), header(target("x"), None)];
+        fs::write(&path, lines.concat()).unwrap();
+
+        assert_eq!(resume(&path, target("x"), false).unwrap().output, None);
     }
 }

@@ -11,8 +11,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use poolctl_supervisor::{Output, Waker};
 
+use super::landing::Landing;
 use super::piece::{Body, Ending, Piece, TagWriter};
 use super::{Destination, OutletError};
+use crate::map::log::{self, LogLine, OutputEnd};
 use crate::map::screen::Screen;
 
 /// So much is rendered before it is written.
@@ -134,9 +136,9 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(to: Destination, shared: Arc<Shared>) -> Self {
-        let Destination { name, file, offset, log, directory, screen } = to;
+        let Destination { name, file, landing, log, directory, screen } = to;
         let stage =
-            Stage { name, file, offset, log, screen, bytes: Vec::new(), lines: Vec::new(), trouble: None };
+            Stage { name, file, landing, log, screen, bytes: Vec::new(), lines: Vec::new(), trouble: None };
         Self { shared, stage, directory }
     }
 
@@ -154,7 +156,7 @@ impl Writer {
             }
             self.shared.wrote(held);
         }
-        end
+        end.and_then(|()| self.stage.end())
     }
 
     fn write_all(&mut self, mut pieces: VecDeque<Piece>) -> Result<(), OutletError> {
@@ -212,21 +214,21 @@ fn write_file(directory: &Path, name: &str, output: &Output, ending: Ending) -> 
 struct Stage {
     name: &'static str,
     file: File,
-    offset: Option<u64>,
+    landing: Option<Landing>,
     log: Option<(File, PathBuf)>,
     screen: Option<Screen>,
     bytes: Vec<u8>,
-    lines: Vec<u8>,
+    /// Log lines, and how many of the bytes come before each.
+    lines: Vec<(LogLine, usize)>,
     /// The error that made a write fail, when the caller can only see that one failed.
     trouble: Option<OutletError>,
 }
 
 impl Stage {
     /// Adds the log line for what was written last.
-    fn log(&mut self, line: Option<crate::map::log::LogLine>) {
+    fn log(&mut self, line: Option<LogLine>) {
         if let Some(line) = line {
-            let offset = self.offset.map(|offset| offset + self.bytes.len() as u64);
-            line.put(&mut self.lines, offset);
+            self.lines.push((line, self.bytes.len()));
         }
     }
 
@@ -234,15 +236,37 @@ impl Stage {
     fn settle(&mut self) -> Result<(), OutletError> {
         let bytes = std::mem::take(&mut self.bytes);
         self.write_bytes(&bytes)?;
+        if !self.lines.is_empty() {
+            let mut text = Vec::new();
+            for (line, before) in self.lines.drain(..) {
+                let behind = (bytes.len() - before) as u64;
+                let end = self.landing.as_ref().map(|landing| OutputEnd {
+                    offset: landing.end().saturating_sub(behind),
+                    shared: landing.is_shared(),
+                });
+                line.put(&mut text, end);
+            }
+            self.write_log(&text)?;
+        }
         self.bytes = bytes;
         self.bytes.clear();
-        if self.lines.is_empty() {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Tells the log that nothing was written that it does not know of.
+    fn end(&mut self) -> Result<(), OutletError> {
+        match &self.landing {
+            Some(landing) => {
+                let text = log::ending(landing.end());
+                self.write_log(&text)
+            }
+            None => Ok(()),
         }
+    }
+
+    fn write_log(&mut self, text: &[u8]) -> Result<(), OutletError> {
         let (log, path) = self.log.as_mut().expect("log lines are made only where there is a log");
-        let written = log.write_all(&self.lines);
-        self.lines.clear();
-        written.map_err(|source| OutletError::Log { path: path.clone(), source })
+        log.write_all(text).map_err(|source| OutletError::Log { path: path.clone(), source })
     }
 
     fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), OutletError> {
@@ -255,7 +279,9 @@ impl Stage {
         };
         match written {
             Ok(()) => {
-                self.offset = self.offset.map(|offset| offset + bytes.len() as u64);
+                if let Some(landing) = &mut self.landing {
+                    landing.wrote(&self.file, bytes.len() as u64);
+                }
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
