@@ -9,6 +9,7 @@ mod zoo;
 
 mod bad_bytes;
 mod bad_claims;
+mod between_items;
 mod commands;
 mod deaths;
 mod errors;

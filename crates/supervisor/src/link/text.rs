@@ -37,8 +37,10 @@ pub(crate) struct TextLink {
     caps: Option<Caps>,
     form: Form,
     last_answered: Option<Item>,
-    /// When it said bye.
+    /// Since when it has said bye while items are on their way to it.
     bye: Option<Moment>,
+    /// Whether all it holds was dispatched when nothing could be sent any more.
+    is_unsent: bool,
 }
 
 /// How messages look.
@@ -65,6 +67,7 @@ impl TextLink {
             form,
             last_answered: None,
             bye: None,
+            is_unsent: false,
         }
     }
 
@@ -97,11 +100,17 @@ impl TextLink {
     }
 
     pub(super) fn dispatch(&mut self, items: ItemRange, attempt: u32, desk: &Desk) {
-        if self.held.count() == 0 {
+        let held_nothing = self.held.count() == 0;
+        if held_nothing {
             self.since = desk.now;
         }
         self.held.push(items);
-        let Some(outbox) = &mut self.outbox else { return };
+        let Some(outbox) = &mut self.outbox else {
+            // The engine had dispatched these when it heard the bye.
+            self.is_unsent = held_nothing;
+            self.bye = Some(desk.now);
+            return;
+        };
         for item in items.iter() {
             write_task(&self.form, item, attempt, desk.store.item(item), outbox.bytes());
         }
@@ -113,6 +122,9 @@ impl TextLink {
     /// Whether all it holds lies unread in its pipe. A further attempt's line is a little longer than the one made
     /// here, so that it may be taken for read, never the other way.
     pub(super) fn holds_unread(&self, store: &Store) -> bool {
+        if self.is_unsent {
+            return true;
+        }
         let mut lines = Vec::new();
         for item in self.held.ranges().flat_map(ItemRange::iter) {
             write_task(&self.form, item, 1, store.item(item), &mut lines);
