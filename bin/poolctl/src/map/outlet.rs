@@ -8,6 +8,7 @@
 //! When the reader of the output goes away, or the disk is full, the thread stops writing, drops what comes, and wakes
 //! the loop, which asks [`Outlet::has_failed`].
 
+mod files;
 mod landing;
 mod piece;
 mod thread;
@@ -22,9 +23,9 @@ use poolctl_supervisor::Waker;
 
 use super::screen::Screen;
 
+pub(crate) use files::make_directory;
 pub(crate) use landing::Landing;
 pub(crate) use piece::{Body, Ending, Piece};
-pub(crate) use thread::make_directory;
 use thread::{Shared, Writer};
 
 /// So much is gathered before it is handed over within one turn of the loop.

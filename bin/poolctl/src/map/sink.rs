@@ -286,6 +286,9 @@ impl ItemSink {
         let has_result = ok || (self.config.results == ResultForm::Stream && !report.attempt.out.is_empty());
         match self.config.style {
             Style::Json => Body::Json(Box::new(Record::new(summary, report, self.config.results))),
+            Style::Files if !has_result && report.outcome != Outcome::Cancelled => {
+                Body::NoFile { item: report.item }
+            }
             _ if !has_result => Body::Nothing,
             Style::Plain if ending == Ending::AsItIs && report.attempt.out.in_memory().is_some() => {
                 Body::Bytes(report.attempt.out.in_memory().map(<[u8]>::to_vec).unwrap_or_default())
@@ -295,10 +298,7 @@ impl ItemSink {
                 let tag = self.config.items.tag(&report.payload);
                 Body::Tagged { output: report.attempt.out, tag }
             }
-            Style::Files => {
-                let failed = if ok { "" } else { ".failed" };
-                Body::File { name: format!("{}{failed}", report.item), output: report.attempt.out, ending }
-            }
+            Style::Files => Body::File { item: report.item, ok, output: report.attempt.out, ending },
         }
     }
 }

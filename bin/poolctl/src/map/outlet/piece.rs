@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use poolctl_supervisor::Output;
+use poolctl_types::Item;
 
 use crate::map::log::LogLine;
 use crate::map::sink::Record;
@@ -27,8 +28,10 @@ pub(crate) enum Body {
     Tagged { output: Output, tag: Vec<u8> },
     /// A JSON object.
     Json(Box<Record>),
-    /// A file of its own, of this name.
-    File { name: String, output: Output, ending: Ending },
+    /// A file of its own for an item, in place of one of an earlier run.
+    File { item: Item, ok: bool, output: Output, ending: Ending },
+    /// No file for an item, in place of one of an earlier run.
+    NoFile { item: Item },
 }
 
 /// What stands behind an output.
@@ -46,7 +49,7 @@ impl Piece {
         /// The piece itself and its place in a queue or map.
         const ITSELF: usize = 128;
         let body = match &self.body {
-            Body::Nothing => 0,
+            Body::Nothing | Body::NoFile { .. } => 0,
             Body::Bytes(bytes) => bytes.len(),
             Body::Output { output, .. } | Body::File { output, .. } => output.memory_len(),
             Body::Tagged { output, tag } => output.memory_len() + tag.len(),
@@ -62,7 +65,7 @@ impl Piece {
             self.body = Body::Output { output, ending: Ending::AsItIs };
         }
         let outputs: [Option<&mut Output>; 3] = match &mut self.body {
-            Body::Nothing | Body::Bytes(_) => [None, None, None],
+            Body::Nothing | Body::NoFile { .. } | Body::Bytes(_) => [None, None, None],
             Body::Output { output, .. } | Body::Tagged { output, .. } | Body::File { output, .. } => {
                 [Some(output), None, None]
             }

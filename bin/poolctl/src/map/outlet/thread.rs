@@ -1,7 +1,7 @@
 //! The writer thread: takes pieces from the queue, renders them, writes them, then logs them.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use poolctl_supervisor::{Output, Waker};
+use poolctl_supervisor::Waker;
 
+use super::files;
 use super::landing::Landing;
-use super::piece::{Body, Ending, Piece, TagWriter};
+use super::piece::{Body, Piece, TagWriter};
 use super::{Destination, OutletError};
 use crate::map::log::{self, LogLine, OutputEnd};
 use crate::map::screen::Screen;
@@ -174,6 +175,10 @@ impl Writer {
         self.stage.settle()
     }
 
+    fn directory(&self) -> &Path {
+        self.directory.as_deref().unwrap_or(Path::new("."))
+    }
+
     fn write_one(&mut self, piece: Piece) -> Result<(), OutletError> {
         let rendered = match piece.body {
             Body::Nothing => Ok(()),
@@ -184,9 +189,12 @@ impl Writer {
                 output.write_to(&mut tagged).and_then(|()| tagged.end())
             }
             Body::Json(record) => record.write(&mut self.stage),
-            Body::File { name, output, ending } => {
-                let directory = self.directory.as_deref().unwrap_or(Path::new("."));
-                write_file(directory, &name, &output, ending)?;
+            Body::File { item, ok, output, ending } => {
+                files::write(self.directory(), item, ok, &output, ending)?;
+                Ok(())
+            }
+            Body::NoFile { item } => {
+                files::remove(self.directory(), item)?;
                 Ok(())
             }
         };
@@ -197,17 +205,6 @@ impl Writer {
         self.stage.log(piece.log);
         Ok(())
     }
-}
-
-/// Writes a file whole or not at all.
-fn write_file(directory: &Path, name: &str, output: &Output, ending: Ending) -> Result<(), OutletError> {
-    let path = directory.join(name);
-    let written = tempfile::Builder::new().prefix(".poolctl-").tempfile_in(directory).and_then(|mut file| {
-        ending.write(output, &mut file)?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(())
-    });
-    written.map_err(|source| OutletError::File { path, source })
 }
 
 /// Rendered bytes on their way into the file, and the log lines that may follow them.
@@ -327,9 +324,4 @@ fn write_whole(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A directory that is there and can be written to, made if it is not.
-pub(crate) fn make_directory(path: &Path) -> Result<(), OutletError> {
-    fs::create_dir_all(path).map_err(|source| OutletError::File { path: path.to_path_buf(), source })
 }
