@@ -154,13 +154,13 @@ pub(crate) struct ItemArgs {
                                name without extension, {#} number, {%} slot, {n} field)"
 )]
 pub(crate) struct TemplateArgs {
-    /// N items in one command
+    /// N items in one command; the command is then one item, for results, counts and failures
     #[arg(short = 'n', long = "max-args", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_args: Option<u64>,
-    /// N lines in one command, not counting empty ones
+    /// N lines in one command, not counting empty ones; the command is then one item
     #[arg(short = 'L', long = "max-lines", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_lines: Option<u64>,
-    /// As many items in one command as fit
+    /// As many items in one command as fit, whatever -j; the command is then one item
     #[arg(short = 'X', long = "xargs", conflicts_with_all = ["max_args", "max_lines"])]
     pub(crate) fill: bool,
     /// Give the item on the command's stdin
@@ -232,7 +232,7 @@ pub(crate) struct FailureArgs {
     /// How long the whole run may take
     #[arg(long, value_name = "DUR")]
     pub(crate) deadline: Option<Span>,
-    /// End the run when so many items failed: now,fail=1 or soon,fail=10%
+    /// End the run when so many items failed: now,fail=1 or soon,fail=10% (judged from the tenth finished item on)
     #[arg(long, value_name = "RULE")]
     pub(crate) halt: Option<HaltRule>,
     /// Give an item up after it took so many workers with it [default: 3]

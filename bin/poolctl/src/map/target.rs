@@ -28,6 +28,9 @@ pub(crate) enum TargetError {
     /// Two things say what to run.
     #[error("both `{first}` and a command behind `--` say what to run")]
     Two { first: &'static str },
+    /// The value of another tool's flag, where the target belongs.
+    #[error("--header takes no value behind a space")]
+    HeaderValue,
     /// A function without a prefix would be a native one.
     #[error("`{name}` is no target: native functions are not part of this version")]
     Native { name: String, rest: String },
@@ -55,6 +58,7 @@ impl TargetError {
                 "a command stands behind `--`: poolctl map -- {name}{rest}; a Python function: \
                  python:MODULE:{name}; a worker executable: --worker"
             )),
+            TargetError::HeaderValue => Some("write --header alone, or --header=:".to_owned()),
             TargetError::NoFunction { .. } => {
                 let forms = "write python:MODULE:FUNCTION or python:FILE.py:FUNCTION; builtins are in `builtins`";
                 Some(forms.to_owned())
@@ -66,6 +70,9 @@ impl TargetError {
 
 /// The target, and the words that stand for items.
 pub(crate) fn choose(args: &MapArgs) -> Result<(TargetSpec, Vec<OsString>), TargetError> {
+    if args.items.header.is_some() && args.words.first().is_some_and(|word| word == ":") {
+        return Err(TargetError::HeaderValue);
+    }
     let named = &args.target;
     let flag = match (&named.shell, &named.lines, &named.worker) {
         (Some(_), ..) => Some("--shell"),
@@ -207,5 +214,16 @@ mod tests {
         assert!(error.to_string().contains("native functions are not part of this version"));
         assert!(error.hint().unwrap().contains("poolctl map -- gzip x"));
         assert_eq!(chosen(&[]), Err(TargetError::Nothing));
+    }
+
+    #[test]
+    fn a_colon_behind_the_header_flag_is_not_taken_for_a_target() {
+        for words in [&["--header", ":", "--", "echo", "{a}"][..], &["--header", ":", "--shell", "echo $1"]] {
+            let error = chosen(words).unwrap_err();
+
+            assert!(error.hint().unwrap().contains("--header=:"), "{error}");
+        }
+        assert!(chosen(&["--header=:", "--", "echo", "{a}"]).is_ok());
+        assert!(chosen(&["--header", "--", "echo", "{a}"]).is_ok());
     }
 }
