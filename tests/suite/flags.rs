@@ -1,5 +1,6 @@
 //! Smaller flags, each seen to do what its name says.
 
+use nix::sys::signal::Signal;
 use poolctl_testkit::Sandbox;
 
 use crate::peer::{is_installed, numbers};
@@ -138,4 +139,36 @@ fn an_executable_replaced_in_mid_run_changes_the_new_starts_only() {
     assert_eq!(lines.len(), 8);
     assert!(lines[..4].iter().all(|line| line.starts_with("old")), "{lines:?}");
     assert!(lines[6..].iter().all(|line| line.starts_with("new")), "{lines:?}");
+}
+
+#[test]
+fn nothing_starts_where_the_machine_has_too_little_memory_and_that_is_said() {
+    let sandbox = Sandbox::new();
+    let script = "echo $1 >> ran";
+    let running = sandbox.map(["--memfree", "100000G", "--shell", script]).input(numbers(1, 3)).start();
+
+    running.wait_stderr("less than --memfree");
+    running.signal(Signal::SIGINT);
+
+    running.wait().expect_code(130);
+    assert!(!sandbox.path("ran").exists(), "an item ran");
+}
+
+#[test]
+fn the_value_that_others_give_header_is_answered_with_ours() {
+    let sandbox = Sandbox::new();
+
+    let ours = sandbox.map(["--header", ":", "--", "echo", "{a}"]).input("a\n1\n").run();
+
+    ours.expect_code(2).expect_words(&["--header takes no value", "--header=:"]);
+}
+
+#[test]
+fn help_says_from_when_a_share_of_failures_counts_and_what_a_grouped_item_is() {
+    let help = Sandbox::new().map(["--help"]).run().text();
+    let words: Vec<&str> = help.split_whitespace().collect();
+    let help = words.join(" ");
+
+    assert!(help.contains("judged from the tenth finished item on"), "{help}");
+    assert_eq!(help.matches("the command is then one item").count(), 3, "{help}");
 }

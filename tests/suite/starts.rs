@@ -132,3 +132,15 @@ fn make_executable(sandbox: &Sandbox, name: &str) {
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(sandbox.path(name), mode).expect("a file of our own");
 }
+
+#[test]
+fn a_module_that_ends_its_interpreter_is_named_with_the_flag_for_slow_ones() {
+    let sandbox = Sandbox::new();
+    sandbox.write("gone.py", "import os\nos._exit(4)\n");
+
+    let ours = sandbox.map(["python:gone.py:f"]).input("1\n").run();
+
+    ours.expect_code(126)
+        .expect_words(&["gone.py", "--start-timeout"])
+        .expect_no_words(&["descriptor 4", "--lines"]);
+}

@@ -4,6 +4,7 @@ mod continuation;
 mod ending;
 mod launch;
 mod pilot;
+mod start_hint;
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 

@@ -131,7 +131,7 @@ impl Plan {
             log,
             progress: args.terminal.progress.unwrap_or(settings.progress),
             deadline: args.failure.deadline.map(|span| span.0),
-            throttle: Throttle::new(args.pool.memfree.map(|size| size.0), args.pool.load),
+            throttle: Throttle::new(args.pool.memfree, args.pool.load, args.terminal.quiet),
         })
     }
 }

@@ -10,6 +10,7 @@ use poolctl_types::{ExitCode, Moment};
 use super::News;
 use super::launch::output_failure;
 use super::pilot::Pilot;
+use super::start_hint::StartHint;
 use crate::failure::Failure;
 use crate::map::outlet::OutletError;
 use crate::map::plan::input_failure;
@@ -47,7 +48,7 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure>
     );
     let cause = pilot.cause;
     let mut ended = 0;
-    let Pilot { supervisor, mut sink, progress, news, input_error, grace, .. } = pilot;
+    let Pilot { supervisor, mut sink, progress, news, input_error, grace, start_hint, .. } = pilot;
     if let Some(text) = progress.end(now, &counts) {
         sink.say(&text);
     }
@@ -79,7 +80,7 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure>
         Ok(()) => {}
     }
     if let Some(why) = gave_up {
-        return Err(start_failure(why));
+        return Err(start_failure(why, &start_hint));
     }
     if let (Some(program), Some(ExitCode::CannotStart)) = (no_program, cause) {
         return Err(Failure::new(ExitCode::CannotStart, NoProgram { program })
@@ -102,7 +103,7 @@ fn first(cause: Option<ExitCode>, output: ExitCode) -> ExitCode {
 }
 
 /// Workers that could not be started: with what they said.
-fn start_failure(why: GaveUp) -> Failure {
+fn start_failure(why: GaveUp, start_hint: &StartHint) -> Failure {
     let not_found = |reason: &io::Error| reason.kind() == io::ErrorKind::NotFound;
     let (code, details) = match &why {
         GaveUp::CannotStart { reason, .. } if not_found(reason) => (ExitCode::NotFound, None),
@@ -117,15 +118,10 @@ fn start_failure(why: GaveUp) -> Failure {
         GaveUp::Keeper { .. } => (ExitCode::Internal, None),
         _ => (ExitCode::CannotStart, None),
     };
-    let silent =
-        matches!(&why, GaveUp::TooManyStarts { last, .. } if last.stderr.is_empty() && last.error.is_none());
+    let hint = start_hint.about(&why);
     let failure = Failure::new(code, why).details(details.unwrap_or_default());
-    if silent {
-        failure.hint(
-            "a worker first says hello on descriptor 4: {\"poolctl\":1} (docs/protocol.md); a plain line filter \
-             runs with --lines",
-        )
-    } else {
-        failure
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }

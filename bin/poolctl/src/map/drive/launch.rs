@@ -13,6 +13,7 @@ use poolctl_types::{ExitCode, Moment};
 
 use super::News;
 use super::continuation::{self, stdout_file};
+use super::start_hint::StartHint;
 use crate::failure::Failure;
 use crate::map::log::Occurrences;
 use crate::map::outlet::{Destination, Landing, Outlet, OutletError, make_directory};
@@ -34,6 +35,7 @@ pub(super) struct Parts {
     pub(super) deadline: Option<Moment>,
     pub(super) grace: Duration,
     pub(super) items: ItemForm,
+    pub(super) start_hint: StartHint,
 }
 
 /// Sets everything up and starts the reader and the writers.
@@ -60,6 +62,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
         }
         Run::Warm(target) => target,
     };
+    let start_hint = StartHint::of(&target);
     let is_python = matches!(target, Target::Python { .. });
     let supervisor = Supervisor::start(PoolConfig {
         engine: plan.engine,
@@ -89,7 +92,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
     let intake = input.start(waker).map_err(thread_failure)?;
     let deadline = plan.deadline.map(|span| now + span);
     let throttle = plan.throttle;
-    Ok(Parts { supervisor, sink, intake, progress, throttle, deadline, grace, items })
+    Ok(Parts { supervisor, sink, intake, progress, throttle, deadline, grace, items, start_hint })
 }
 
 fn thread_failure(error: io::Error) -> Failure {

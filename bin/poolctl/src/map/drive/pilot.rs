@@ -8,6 +8,7 @@ use poolctl_types::{ExitCode, Moment};
 
 use super::News;
 use super::launch::Parts;
+use super::start_hint::StartHint;
 use crate::map::progress::Progress;
 use crate::map::signals::{self, Wish};
 use crate::map::sink::{ItemForm, ItemSink};
@@ -36,11 +37,12 @@ pub(super) struct Pilot {
     terminate_at: Option<Moment>,
     interrupts: u32,
     items: ItemForm,
+    pub(super) start_hint: StartHint,
 }
 
 impl Pilot {
     pub(super) fn new(parts: Parts, news: Receiver<News>) -> Self {
-        Self {
+        let mut pilot = Self {
             supervisor: parts.supervisor,
             sink: parts.sink,
             news,
@@ -56,7 +58,11 @@ impl Pilot {
             terminate_at: None,
             interrupts: 0,
             items: parts.items,
-        }
+            start_hint: parts.start_hint,
+        };
+        // Before the first item, or it would start whatever the machine is like.
+        pilot.set_gate(now());
+        pilot
     }
 
     /// Sees to everything that is due; returns when the next thing is.
@@ -141,6 +147,9 @@ impl Pilot {
 
     fn set_gate(&mut self, now: Moment) {
         let held_back = self.throttle.holds(now);
+        if let Some(words) = self.throttle.words() {
+            self.sink.say(&words);
+        }
         let gate = match self.sink.end_turn() {
             Gate::Open if !held_back => Gate::Open,
             Gate::Open | Gate::Closed => Gate::Closed,
