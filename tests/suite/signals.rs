@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use poolctl_testkit::{DEADLINE, Process, Running, Sandbox, pass, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use poolctl_testkit::{DEADLINE, Process, Running, Sandbox, children, pass, wait_until};
 
 use crate::peer::numbers;
 
@@ -219,4 +220,19 @@ fn signals_that_its_caller_ignores_are_those_of_the_items_by_default() {
         .run();
 
     ours.expect_code(0).expect_stdout("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+}
+
+#[test]
+fn a_run_whose_keeper_stands_still_can_be_ended_all_the_same() {
+    let sandbox = Sandbox::new();
+    let arguments = ["-j2", "--grace", "100ms", "--shell", "echo x >> started; sleep 3600"];
+    let run = sandbox.map(arguments).input(numbers(1, 10)).start();
+    wait_for_bytes(&sandbox, "started", 4);
+    let keeper = children(run.pid()).into_iter().map(|child| child.pid).next().expect("a run has a keeper");
+    let keeper = Pid::from_raw(i32::try_from(keeper).expect("pids are small"));
+    kill(keeper, Signal::SIGSTOP).expect("the keeper lives");
+
+    run.signal(Signal::SIGTERM);
+
+    run.wait().expect_code(143);
 }

@@ -44,6 +44,9 @@ use crate::spill::Spill;
 const BACKLOG_BYTES: usize = 4 << 20;
 const BACKLOG_ITEMS: u64 = 1 << 16;
 
+/// How much longer than asked for the end of the workers may take before the keeper is not waited for any more.
+const OVERDUE: Duration = Duration::from_secs(2);
+
 /// The poller's numbers for what is no worker's.
 const WAKER: u64 = u64::MAX;
 const KEEPER_SOCKET: u64 = u64::MAX - 1;
@@ -70,6 +73,9 @@ pub struct Supervisor {
     memory_kills: MemoryKills,
     max_rss: Option<u64>,
     start_timeout: Duration,
+    grace: Duration,
+    /// When a keeper that carries nothing out any more is killed, and everything with it.
+    overdue: Option<Moment>,
 }
 
 /// Whether there is a keeper.
@@ -149,6 +155,7 @@ impl Supervisor {
         let now = clock::now();
         let slots = config.engine.slots;
         let start_timeout = config.engine.start_timeout;
+        let grace = config.engine.grace;
         if per_item {
             config.engine.lifecycle = poolctl_engine::Lifecycle::PerItem;
             config.engine.slots += config.spawn_ahead;
@@ -183,6 +190,8 @@ impl Supervisor {
             memory_kills: MemoryKills::watch(),
             max_rss: config.max_rss,
             start_timeout,
+            grace,
+            overdue: None,
         };
         supervisor.watch_keeper().map_err(StartError::Setup)?;
         Ok(supervisor)
@@ -240,6 +249,12 @@ impl Supervisor {
 
     /// Stops the run, this hard.
     pub fn stop(&mut self, stop: Stop) {
+        let most = match stop {
+            Stop::Drain => None,
+            Stop::Term => Some(self.grace + OVERDUE),
+            Stop::Kill => Some(OVERDUE),
+        };
+        self.overdue = most.map(|most| clock::now() + most).or(self.overdue);
         self.say(Event::Stop(stop));
     }
 
@@ -284,6 +299,7 @@ impl Supervisor {
         }
         self.ready = ready;
         self.look_after(sink);
+        self.end_what_is_overdue();
         self.carry_out(sink);
         self.flush_keeper();
         if self.desk.engine.is_quiet() { Turn::Finished } else { Turn::Going }
@@ -318,6 +334,19 @@ impl Supervisor {
         }
     }
 
+    /// Kills a keeper that has not ended its workers in time, as one that is stopped itself; they end with it.
+    fn end_what_is_overdue(&mut self) {
+        if self.overdue.is_none_or(|overdue| overdue > self.desk.now) {
+            return;
+        }
+        self.overdue = None;
+        if let KeeperState::Alive(keeper) = &self.keeper
+            && let Err(error) = keeper.pidfd().signal(SIGKILL)
+        {
+            tracing::debug!(%error, "the keeper is gone already");
+        }
+    }
+
     /// Keeps an event for the next turn, with its time.
     fn say(&mut self, event: Event) {
         self.inputs.push((clock::now(), event));
@@ -326,7 +355,7 @@ impl Supervisor {
     /// How long nothing needs to be done, if nothing happens.
     fn wait_time(&self, until: Option<Moment>) -> Option<Duration> {
         let looks = self.lives.iter().filter_map(crate::life::Life::look_at);
-        let due = looks.chain(self.desk.engine.next_deadline()).chain(until).min()?;
+        let due = looks.chain(self.desk.engine.next_deadline()).chain(until).chain(self.overdue).min()?;
         Some(due - clock::now())
     }
 }
