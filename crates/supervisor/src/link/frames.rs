@@ -195,6 +195,11 @@ impl FrameLink {
         }
         self.inbox = inbox;
         self.tell_run(peer, desk, sink);
+        if told.is_err() {
+            // What is in the ring was published in good order, whatever the socket says. If the ring lies too, the
+            // first complaint stands.
+            self.drain(peer, desk, sink).ok();
+        }
         told
     }
 

@@ -86,8 +86,8 @@ impl Supervisor {
     /// Sends a signal to every worker's group.
     pub(super) fn signal_all(&mut self, signal: i32) {
         if let KeeperState::Alive(keeper) = &mut self.keeper {
-            // One that does not run yet would be dropped instead.
-            for life in self.lives.iter().filter(|life| life.pidfd.is_some()) {
+            // One that does not run yet is dropped instead, and its item goes back to the queue.
+            for life in self.lives.iter() {
                 keeper.signal(life.worker, signal);
             }
         }
