@@ -15,8 +15,7 @@ const READS: [i64; 5] =
     [libc::SYS_read, libc::SYS_readv, libc::SYS_splice, libc::SYS_recvfrom, libc::SYS_recvmsg];
 
 /// The calls that wait for descriptors.
-const WAITS: [i64; 4] =
-    [libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+const WAITS: [i64; 4] = [libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
 
 /// Those that only x86-64 has.
 #[cfg(target_arch = "x86_64")]
