@@ -56,7 +56,8 @@ fn many_runs_leave_the_keeper_as_it_was() {
 
     wait_until(DEADLINE, "nothing is left of them", || {
         let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
-        children.is_empty() && descriptors(keeper).len() == before
+        // The keeper may have been about to close the first one's pidfd when they were counted.
+        children.is_empty() && descriptors(keeper).len() <= before
     });
 }
 
