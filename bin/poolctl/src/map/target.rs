@@ -54,6 +54,10 @@ impl TargetError {
                  --shell, --lines, --worker (poolctl map --help)"
                     .to_owned(),
             ),
+            TargetError::Native { name, .. } if name.contains(':') => {
+                let function = name.split_once(':').map_or(name.as_str(), |(_, function)| function);
+                Some(format!("a Python function is named python:MODULE:FUNCTION; did you mean python:{function}?"))
+            }
             TargetError::Native { name, rest } => Some(format!(
                 "a command stands behind `--`: poolctl map -- {name}{rest}; a Python function: \
                  python:MODULE:{name}; a worker executable: --worker"
