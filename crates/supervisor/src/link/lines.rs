@@ -356,7 +356,7 @@ pub(crate) fn buffering_hint(program: &[u8]) -> &'static str {
     }
 }
 
-/// An outbox and the end of a pipe to read from, without blocking.
+/// The end of a pipe to read from, without blocking.
 pub(crate) fn reading_end(fd: OwnedFd) -> io::Result<OwnedFd> {
     poolctl_sys::pipe::set_nonblocking(&fd)?;
     Ok(fd)
