@@ -59,11 +59,19 @@ pub enum Kind {
     Published = 12,
     /// What lies in a segment up to there may be overwritten.
     Release = 13,
+    /// A native worker's two segments, tasks and results, come with this frame.
+    Segments = 14,
+    /// As many descriptors as `id` says come with this frame; they belong to the next message that has attachments.
+    Attachments = 15,
+    /// A native worker needs a segment of `id` bytes for a result.
+    Need = 16,
+    /// That segment comes with this frame; or, without a descriptor, the payload says why there is none.
+    Grant = 17,
 }
 
 impl Kind {
     /// Every kind, in the order of its byte.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Hello,
         Kind::Task,
         Kind::Ok,
@@ -77,6 +85,10 @@ impl Kind {
         Kind::Define,
         Kind::Published,
         Kind::Release,
+        Kind::Segments,
+        Kind::Attachments,
+        Kind::Need,
+        Kind::Grant,
     ];
 
     /// The kind with this byte, if there is one.

@@ -19,6 +19,10 @@ pub struct Hello {
     /// The interpreter that runs it, where the program that was started only found it (a version manager's shim):
     /// later starts may take the short way. Only in frames.
     pub executable: Option<String>,
+    /// It is a native worker, and this is the layout of shared memory that it knows.
+    pub native: Option<u32>,
+    /// What each of `functions` takes and gives, in the same order; empty if it does not say.
+    pub signatures: Vec<String>,
 }
 
 /// What a worker can do beyond one item at a time. Names this version does not know are ignored.
@@ -69,6 +73,10 @@ struct Wire {
     functions: Vec<String>,
     #[serde(default)]
     executable: Option<String>,
+    #[serde(default)]
+    native: Option<u32>,
+    #[serde(default)]
+    signatures: Vec<String>,
 }
 
 impl Hello {
@@ -79,8 +87,9 @@ impl Hello {
     pub fn parse(bytes: &[u8]) -> Result<Self, HelloError> {
         let wire: Wire = serde_json::from_slice(bytes)
             .map_err(|source| HelloError::Malformed { shown: Excerpt::of(bytes), source })?;
-        let hello = Self::from_parts(wire.poolctl, &wire.caps, wire.functions)?;
-        Ok(Self { executable: wire.executable, ..hello })
+        let Wire { poolctl, caps, functions, executable, native, signatures } = wire;
+        let hello = Self::from_parts(poolctl, &caps, functions)?;
+        Ok(Self { executable, native, signatures, ..hello })
     }
 
     /// A hello from its fields as they stand in JSON.
@@ -89,7 +98,8 @@ impl Hello {
         caps: &[String],
         functions: Vec<String>,
     ) -> Result<Self, HelloError> {
-        Ok(Self { version, caps: Caps::from_names(caps)?, functions, executable: None })
+        let caps = Caps::from_names(caps)?;
+        Ok(Self { version, caps, functions, executable: None, native: None, signatures: Vec::new() })
     }
 }
 
@@ -129,7 +139,15 @@ mod tests {
         let hello = Hello::parse(bytes).expect("a hello");
 
         let caps = Caps { cancel: true, mux: Some(8), ahead: Some(64), shm: true, ..Caps::default() };
-        assert_eq!(hello, Hello { version: 1, caps, functions: vec!["resize".to_owned()], executable: None });
+        let expected = Hello {
+            version: 1,
+            caps,
+            functions: vec!["resize".to_owned()],
+            executable: None,
+            native: None,
+            signatures: Vec::new(),
+        };
+        assert_eq!(hello, expected);
     }
 
     #[test]

@@ -17,7 +17,9 @@ mod hello;
 mod batch;
 mod bye;
 mod claim;
+mod message;
 mod meta;
+mod record;
 
 pub mod jsonl;
 pub mod keeper;
@@ -32,6 +34,14 @@ pub use frame::{
 };
 pub use hello::{Caps, Hello, HelloError, PROTOCOL_VERSION};
 pub use jsonl::{Reply, ReplyError};
+pub use message::{
+    Encoding, FLAG_PARCEL, FLAG_SLICE, MESSAGE_HEADER_BYTES, MessageError, MessageHeader, MessageKind,
+    NO_FUNCTION, ends_bytes,
+};
 pub use meta::{Level, LogMeta, MetaError, ProgressMeta, ReplyMeta, Stream};
+pub use record::{
+    FLAG_TIMED, RECORD_HEADER_BYTES, Record, RecordError, RecordKind, push_record, record_bytes,
+    record_header, record_start,
+};
 pub use remote_error::{RemoteError, RemoteErrorError};
 pub use value::{ValueError, check_value};

@@ -1,0 +1,7 @@
+//! The stock worker.
+
+#![forbid(unsafe_code)]
+
+fn main() {
+    poolctl::init();
+}

@@ -1,0 +1,3 @@
+//! The attribute that makes a function a task.
+
+#![forbid(unsafe_code)]

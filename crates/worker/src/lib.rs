@@ -1,0 +1,3 @@
+//! The loop inside a native worker: bootstrap, registry, panics.
+
+#![forbid(unsafe_code)]
