@@ -1,4 +1,4 @@
-//! Descriptors that a program was started with.
+//! Descriptors and variables that a program was started with.
 
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -24,6 +24,43 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open, and no other value of this program owns it: whatever this program opens is close-on-exec
     // (the standard library and this crate see to that), and one taken here before is close-on-exec since then.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Why variables were not forgotten.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForgetError {
+    /// Other threads may be reading the environment.
+    #[error("this process has {threads} threads already")]
+    NotAlone {
+        /// How many there are, this one included.
+        threads: usize,
+    },
+    /// There is no telling whether there are other threads.
+    #[error("failed to count the threads of this process")]
+    Count {
+        /// What reading `/proc/self/task` answered.
+        source: io::Error,
+    },
+}
+
+/// Removes variables from this process's environment, so that what it starts does not inherit them. To be called first
+/// thing in `main`: nothing is removed once there is a second thread.
+///
+/// # Errors
+/// [`ForgetError`]; nothing was removed then.
+pub fn forget(names: &[&str]) -> Result<(), ForgetError> {
+    let tasks = std::fs::read_dir("/proc/self/task").map_err(|source| ForgetError::Count { source })?;
+    let threads = tasks.count();
+    if threads != 1 {
+        return Err(ForgetError::NotAlone { threads });
+    }
+    for name in names {
+        // SAFETY: nobody reads the environment meanwhile: this is the only thread, as counted above, and no other can
+        // come into being while it is here.
+        unsafe { std::env::remove_var(name) };
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -55,5 +92,14 @@ mod tests {
 
         assert_eq!(taken.as_raw_fd(), number);
         assert!(take(number).is_err());
+    }
+
+    #[test]
+    fn a_second_thread_keeps_the_environment_as_it_is() {
+        // The runner's main thread is one more.
+        let refused = forget(&["PATH"]).unwrap_err();
+
+        assert!(matches!(refused, ForgetError::NotAlone { threads } if threads >= 2));
+        assert!(std::env::var_os("PATH").is_some());
     }
 }

@@ -7,10 +7,14 @@
 //! Every descriptor made here is close-on-exec; only [`spawn`] gives descriptors to another program, by listing
 //! them. Interrupted calls are made again.
 
+pub mod affinity;
+pub mod ancillary;
 pub mod clock;
 pub mod cpu;
+pub mod futex;
 pub mod inherited;
 pub mod limits;
+pub mod mapping;
 pub mod memfd;
 pub mod packet;
 pub mod pidfd;

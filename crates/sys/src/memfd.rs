@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create, open,
+};
 
 /// A file holding `contents`, read from its start, that nobody can change any more.
 ///
@@ -26,17 +28,48 @@ pub fn with_contents(name: &str, contents: &[u8]) -> io::Result<OwnedFd> {
 /// # Errors
 /// No descriptors or memory left, or `size` is over `RLIMIT_FSIZE`.
 pub fn sealed(name: &str, size: u64) -> io::Result<OwnedFd> {
+    let memfd = fixed(name, size)?;
+    fcntl_add_seals(&memfd, SealFlags::SEAL)?;
+    Ok(memfd)
+}
+
+/// As [`sealed`], but more can be forbidden later, see [`seal_future_write`].
+///
+/// # Errors
+/// As [`sealed`].
+pub fn fixed(name: &str, size: u64) -> io::Result<OwnedFd> {
     let memfd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     if size > 0 {
         fallocate(&memfd, FallocateFlags::empty(), 0, size)?;
     }
-    fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW)?;
     Ok(memfd)
+}
+
+/// Forbids for good all writing but through what is mapped already, for every process. To be called on [`fixed`] ones.
+///
+/// # Errors
+/// The file may not be sealed any more (`EPERM`).
+pub fn seal_future_write(memfd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(fcntl_add_seals(memfd, SealFlags::FUTURE_WRITE | SealFlags::SEAL)?)
+}
+
+/// A descriptor of the same file that can only be read and mapped for reading.
+///
+/// It guards against mistakes: whoever has it and is of the same user can open the file anew for writing. Against that
+/// there is [`seal_future_write`].
+///
+/// # Errors
+/// No descriptors left, or there is no `/proc`.
+pub fn read_only(memfd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", memfd.as_raw_fd());
+    Ok(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::os::fd::AsFd;
 
     use super::*;
 
@@ -61,5 +94,30 @@ mod tests {
         assert_eq!(file.metadata().unwrap().len(), 4096);
         assert!(file.set_len(0).is_err());
         assert!(file.set_len(8192).is_err());
+    }
+
+    #[test]
+    fn a_read_only_descriptor_sees_later_writes_and_makes_none() {
+        let mut file = File::from(sealed("test", 4096).unwrap());
+        let mut reader = File::from(read_only(file.as_fd()).unwrap());
+
+        file.write_all(b"x").unwrap();
+
+        let mut byte = [0];
+        reader.read_exact(&mut byte).unwrap();
+        assert_eq!(byte, *b"x");
+        assert!(reader.write_all(b"y").is_err());
+    }
+
+    #[test]
+    fn a_file_sealed_against_future_writes_takes_none_and_no_more_seals() {
+        let mut file = File::from(fixed("test", 4096).unwrap());
+        file.write_all(b"x").unwrap();
+
+        seal_future_write(file.as_fd()).unwrap();
+
+        assert!(file.write_all(b"y").is_err());
+        assert!(file.set_len(0).is_err());
+        assert!(seal_future_write(file.as_fd()).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -10,7 +11,14 @@ use rustix::io::Errno;
 /// A flag that a [`crate::poller::Poller`] can wait for. Clones raise the same flag.
 #[derive(Debug, Clone)]
 pub struct Waker {
-    eventfd: Arc<OwnedFd>,
+    flag: Arc<Flag>,
+}
+
+/// The flag twice: for who sleeps, and for who spins and will not make a system call to look.
+#[derive(Debug)]
+struct Flag {
+    eventfd: OwnedFd,
+    raised: AtomicBool,
 }
 
 impl Waker {
@@ -20,13 +28,14 @@ impl Waker {
     /// No descriptors left.
     pub fn new() -> io::Result<Self> {
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { eventfd: Arc::new(eventfd) })
+        Ok(Self { flag: Arc::new(Flag { eventfd, raised: AtomicBool::new(false) }) })
     }
 
     /// Raises the flag: the descriptor is readable until [`Waker::clear`]. Never blocks.
     pub fn wake(&self) {
+        self.flag.raised.store(true, Ordering::Release);
         loop {
-            match rustix::io::write(&*self.eventfd, &1_u64.to_ne_bytes()) {
+            match rustix::io::write(&self.flag.eventfd, &1_u64.to_ne_bytes()) {
                 // AGAIN: the counter is full, so the flag is raised.
                 Ok(_) | Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
@@ -35,11 +44,21 @@ impl Waker {
         }
     }
 
+    /// Whether it is raised, without a system call: for loops that spin. May still be so just after a
+    /// [`Waker::clear`] that crossed a wake; then clearing once more helps.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.flag.raised.load(Ordering::Relaxed)
+    }
+
     /// Lowers the flag. Look for work after this, not before, or a wake in between is lost.
     pub fn clear(&self) {
+        // Before the read: a wake that comes between the two leaves the flag raised for nothing, and never lowered
+        // with the descriptor readable.
+        self.flag.raised.store(false, Ordering::Relaxed);
         let mut count = [0_u8; 8];
         loop {
-            match rustix::io::read(&*self.eventfd, &mut count) {
+            match rustix::io::read(&self.flag.eventfd, &mut count) {
                 Ok(_) | Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
                 Err(error) => unreachable!("an open eventfd gives eight bytes: {error}"),
@@ -50,7 +69,7 @@ impl Waker {
 
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.eventfd.as_fd()
+        self.flag.eventfd.as_fd()
     }
 }
 
@@ -76,7 +95,9 @@ mod tests {
         poller.wait(&mut ready, None).unwrap();
         thread.join().unwrap();
         assert_eq!(ready[0].token, 3);
+        assert!(waker.is_raised());
         waker.clear();
+        assert!(!waker.is_raised());
         poller.wait(&mut ready, Some(Duration::ZERO)).unwrap();
         assert_eq!(ready, []);
     }
