@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use poolctl_supervisor::host::{Host, Room};
+use poolctl_supervisor::host::{DeathPolicy, Host, Room};
 use poolctl_supervisor::{
     Detail, EngineConfig, Framing, PoolConfig, StartError, Target, Timeout, available_cpus, keeper,
 };
@@ -319,7 +319,7 @@ impl<K: Kind> PoolBuilder<K> {
             memory_per_output: MEMORY_PER_OUTPUT,
         };
         let room = Room { items: self.window, bytes: WINDOW_BYTES };
-        let host = Host::start(config, room).map_err(BuildError::Start)?;
+        let host = Host::start(config, room, DeathPolicy::Replace).map_err(BuildError::Start)?;
         Ok(Pool::new(host, self.window))
     }
 }

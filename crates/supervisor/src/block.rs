@@ -1,5 +1,10 @@
 //! Items as they come from an input: many in one piece of memory.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::parcels::Parcel;
+
 /// Items in input order, in one allocation.
 ///
 /// Every item is followed by exactly one LF, whatever it holds itself, so that neighbouring one-line items can be
@@ -10,6 +15,44 @@ pub struct Block {
     pub bytes: Vec<u8>,
     /// For each item the offset in `bytes` behind its LF; ascending.
     pub ends: Vec<u32>,
+    /// Which function of a native worker runs on them; none: the target's only one.
+    pub function: Option<Arc<str>>,
+    /// What they are to that function.
+    pub shape: Shape,
+    /// The descriptors that go with an item, by its index; ascending.
+    pub attachments: Vec<(u32, Vec<Attachment>)>,
+}
+
+/// What the items of a block are to the function of a native worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// Its arguments.
+    #[default]
+    Values,
+    /// Pieces of a slice: start and length in elements, two little-endian u64. The first attachment is the slice that is
+    /// read, the second the one that is written.
+    Slices,
+}
+
+/// A descriptor that goes to a native worker together with an item.
+#[derive(Debug, Clone)]
+pub enum Attachment {
+    /// Any file.
+    File(Arc<OwnedFd>),
+    /// A parcel, to be read.
+    Reader(Arc<Parcel>),
+    /// A parcel, to be written too.
+    Writer(Arc<Parcel>),
+}
+
+impl AsFd for Attachment {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Attachment::File(file) => file.as_fd(),
+            Attachment::Reader(parcel) => parcel.reader(),
+            Attachment::Writer(parcel) => parcel.writer(),
+        }
+    }
 }
 
 impl Block {
@@ -54,6 +97,30 @@ impl Block {
     #[must_use]
     pub fn item(&self, index: usize) -> &[u8] {
         &self.bytes[self.start(index)..self.ends[index] as usize - 1]
+    }
+
+    /// Puts the items of `other`, which run the same function, behind those here.
+    ///
+    /// # Panics
+    /// If the block would grow over 4 GiB.
+    pub(crate) fn append(&mut self, other: &Block) {
+        let (items, bytes) = (self.ends.len(), self.bytes.len());
+        self.bytes.extend_from_slice(&other.bytes);
+        let end = |end: &u32| u32::try_from(bytes + *end as usize).expect("a block holds at most 4 GiB");
+        self.ends.extend(other.ends.iter().map(end));
+        let index = |index: &u32| u32::try_from(items).expect("fewer items than bytes") + index;
+        self.attachments.extend(other.attachments.iter().map(|(at, with)| (index(at), with.clone())));
+    }
+
+    /// Whether items of `other` could stand in this block.
+    pub(crate) fn is_like(&self, other: &Block) -> bool {
+        self.function == other.function && self.shape == other.shape
+    }
+
+    /// The descriptors that go with item `index`.
+    pub(crate) fn attachments(&self, index: usize) -> &[Attachment] {
+        let found = self.attachments.binary_search_by_key(&index, |(at, _)| *at as usize);
+        found.map_or(&[], |at| &self.attachments[at].1)
     }
 
     /// Items `from..to`, each with its LF.

@@ -3,9 +3,13 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use poolctl_protocol::Encoding;
 use poolctl_types::{Item, Slot};
+
+use crate::parcels::Parcels;
 
 /// What a pool runs, and under which rules.
 #[derive(Debug)]
@@ -60,6 +64,8 @@ pub enum Target {
         /// Whether it speaks on stdin and stdout, for want of further descriptors.
         stdio: bool,
     },
+    /// Functions of a program built with this library, over shared memory.
+    Native(Native),
     /// A Python function in warm interpreters.
     Python {
         /// The interpreter.
@@ -71,6 +77,29 @@ pub enum Target {
         /// Whether an item that is an array is spread over the parameters.
         starmap: bool,
     },
+}
+
+/// A program built with this library, and what it is to do.
+#[derive(Debug, Clone, Default)]
+pub struct Native {
+    /// The program, which calls `init` first thing in its `main`, and its arguments.
+    pub argv: Vec<Vec<u8>>,
+    /// How items and results are written.
+    pub encoding: Encoding,
+    /// The function for blocks that name none.
+    pub function: Option<Arc<str>>,
+    /// What each worker runs before its first item: a function and its argument.
+    pub initializer: Option<(Arc<str>, Vec<u8>)>,
+    /// What each worker that is let go runs before it ends; its results are kept.
+    pub exit_function: Option<(Arc<str>, Vec<u8>)>,
+    /// The processors of the worker in each slot; slots beyond the last begin with the first again. Empty: all.
+    pub affinity: Vec<Vec<usize>>,
+    /// What workers print goes where this process's own output goes, instead of being captured.
+    pub inherit_output: bool,
+    /// The time of each item is measured.
+    pub timed: bool,
+    /// Where large payloads lie.
+    pub parcels: Parcels,
 }
 
 /// The form in which a worker speaks its protocol.
@@ -145,6 +174,7 @@ impl fmt::Debug for Target {
             Target::Command(_) => "Command",
             Target::Lines { .. } => "Lines",
             Target::Worker { .. } => "Worker",
+            Target::Native(_) => "Native",
             Target::Python { .. } => "Python",
         })
     }

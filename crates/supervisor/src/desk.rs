@@ -11,7 +11,8 @@ use poolctl_engine::{Effect, Engine, Event, Outcome};
 use poolctl_types::{Item, ItemRange, Moment, WorkerId};
 
 use crate::config::Detail;
-use crate::report::{Attempt, Notice, Report, Sink};
+use crate::insight::Observer;
+use crate::report::{Attempt, ExitResult, Notice, Report, Results, Sink};
 use crate::spill::Spill;
 use crate::store::Store;
 
@@ -30,6 +31,9 @@ pub(crate) struct Desk {
     pub(crate) interpreter: Option<String>,
     /// Room to read into, for everybody.
     pub(crate) scratch: Vec<u8>,
+    pub(crate) observer: Observer,
+    /// What exit functions gave.
+    pub(crate) exits: Vec<ExitResult>,
     fresh: Vec<Effect>,
 }
 
@@ -37,8 +41,8 @@ pub(crate) struct Desk {
 pub(crate) enum Delivery<'a> {
     /// Nothing is known.
     Nothing,
-    /// Results of items that stand next to each other, each ended by LF.
-    Lines { worker: WorkerId, items: ItemRange, results: &'a [u8] },
+    /// Results of items that stand next to each other.
+    Run { worker: WorkerId, items: ItemRange, results: Results<'a> },
     /// One attempt per item, on demand.
     Each(&'a mut dyn FnMut(Item) -> Attempt),
 }
@@ -54,12 +58,15 @@ impl Desk {
             effects: VecDeque::new(),
             interpreter: None,
             scratch: Vec::new(),
+            observer: Observer::default(),
+            exits: Vec::new(),
             fresh: Vec::new(),
         }
     }
 
     /// Tells the engine what happened, and the sink what that settles.
     pub(crate) fn tell(&mut self, event: Event, mut delivery: Delivery<'_>, sink: &mut dyn Sink) {
+        self.observer.observe(&event, self.now);
         let mut fresh = std::mem::take(&mut self.fresh);
         self.engine.step(self.now, event, &mut fresh);
         for effect in fresh.drain(..) {
@@ -90,12 +97,12 @@ impl Desk {
         delivery: &mut Delivery<'_>,
         sink: &mut dyn Sink,
     ) {
-        if let Delivery::Lines { items: told, results, .. } = delivery
+        if let Delivery::Run { items: told, results, .. } = delivery
             && outcome == Outcome::Ok
             && attempts == 1
             && self.detail == Detail::Bulk
         {
-            sink.run(items, lines_of(*told, results, items));
+            sink.run(items, results.of(*told, items));
         } else if attempts == 0 && outcome == Outcome::Cancelled && self.detail == Detail::Bulk {
             sink.never_ran(items);
         } else {
@@ -113,47 +120,11 @@ impl Delivery<'_> {
     fn attempt(&mut self, item: Item) -> Attempt {
         match self {
             Delivery::Nothing => Attempt::default(),
-            Delivery::Lines { worker, items, results } => {
-                let line = lines_of(*items, results, ItemRange::one(item));
-                let out = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
+            Delivery::Run { worker, items, results } => {
+                let out = results.of(*items, ItemRange::one(item)).only().to_vec();
                 Attempt { worker: Some(*worker), out: out.into(), ..Attempt::default() }
             }
             Delivery::Each(attempt) => attempt(item),
         }
-    }
-}
-
-/// The lines that belong to `wanted`, out of one line for each of `told`.
-fn lines_of(told: ItemRange, lines: &[u8], wanted: ItemRange) -> &[u8] {
-    if told == wanted {
-        return lines;
-    }
-    let before = wanted.first.0 - told.first.0;
-    let start = line_start(lines, before);
-    let rest = &lines[start..];
-    &rest[..line_start(rest, u64::from(wanted.count))]
-}
-
-/// Where the line begins that has `before` lines before it.
-pub(crate) fn line_start(lines: &[u8], before: u64) -> usize {
-    match before.checked_sub(1) {
-        None => 0,
-        Some(nth) => memchr::memchr_iter(b'\n', lines)
-            .nth(usize::try_from(nth).unwrap_or(usize::MAX))
-            .map_or(lines.len(), |at| at + 1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lines_of_some_items_are_cut_out_of_the_lines_of_all() {
-        let told = ItemRange::new(Item(10), 4);
-
-        assert_eq!(lines_of(told, b"a\nb\nc\nd\n", told), b"a\nb\nc\nd\n");
-        assert_eq!(lines_of(told, b"a\nb\nc\nd\n", ItemRange::new(Item(11), 2)), b"b\nc\n");
-        assert_eq!(lines_of(told, b"a\nb\nc\nd\n", ItemRange::one(Item(13))), b"d\n");
     }
 }

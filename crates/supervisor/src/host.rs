@@ -41,6 +41,7 @@
 //! which a thread that was not copied may hold.
 
 mod call;
+mod callbacks;
 mod door;
 mod drive;
 mod ledger;
@@ -50,14 +51,16 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use poolctl_engine::Stop;
+use poolctl_engine::{Counts, Stop};
+use poolctl_types::{Exit, WorkerId};
 
 pub use self::call::{Call, Need, Settled};
 use self::door::Letter;
 use self::drive::{Goal, Shared};
 use crate::block::Block;
 use crate::config::PoolConfig;
-use crate::report::GaveUp;
+use crate::insight::Insight;
+use crate::report::{ExitResult, GaveUp};
 use crate::supervisor::{StartError, Supervisor};
 
 #[cfg(doc)]
@@ -94,6 +97,23 @@ pub enum Intent {
     Leave,
 }
 
+/// What the death of a worker means for the items of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeathPolicy {
+    /// Nothing: the worker is replaced, and its started item alone is told as died.
+    #[default]
+    Replace,
+    /// The pool ends: what has no outcome is refused, as with `concurrent.futures` (a broken process pool).
+    Break,
+}
+
+/// What a host says of itself at its end.
+#[derive(Debug, Default)]
+struct Last {
+    insight: Insight,
+    exits: Vec<ExitResult>,
+}
+
 /// Why a host takes nothing in, or did not run what it had taken.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -107,6 +127,14 @@ pub enum Refusal {
     /// It has given up: workers cannot be started.
     #[error("the pool has given up")]
     GaveUp(#[source] Arc<GaveUp>),
+    /// A worker died, and [`DeathPolicy::Break`] was asked for.
+    #[error("the pool is broken: worker {worker} died ({exit})")]
+    WorkerDied {
+        /// Which.
+        worker: WorkerId,
+        /// How.
+        exit: Exit,
+    },
     /// A panic in the loop has ended it.
     #[error("the pool has ended by a panic")]
     Broken,
@@ -117,8 +145,8 @@ impl Host {
     ///
     /// # Errors
     /// [`StartError`], when nothing could run.
-    pub fn start(config: PoolConfig, room: Room) -> Result<Self, StartError> {
-        let shared = Arc::new(Shared::new(Supervisor::start(config)?, room));
+    pub fn start(config: PoolConfig, room: Room, policy: DeathPolicy) -> Result<Self, StartError> {
+        let shared = Arc::new(Shared::new(Supervisor::start(config)?, room, policy));
         let driven = Arc::clone(&shared);
         let driver = thread::Builder::new()
             .name("poolctl-driver".to_owned())
@@ -196,6 +224,62 @@ impl Handle {
             self.shared.hand_in(Letter::Cancel(Arc::clone(call)));
         }
         Ok(())
+    }
+
+    /// Nothing more is handed in with `call`: its callback, if it has one, is due when all of it has its outcome.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn seal(&self, call: &Arc<Call>) -> Result<(), Refusal> {
+        self.check_fork()?;
+        self.shared.seal(call);
+        Ok(())
+    }
+
+    /// From now on there are this many workers at most (at least 1); those too many finish what they hold.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn resize(&self, workers: u32) -> Result<(), Refusal> {
+        self.check_fork()?;
+        self.shared.hand_in(Letter::Resize(workers));
+        Ok(())
+    }
+
+    /// How the items stood when the loop was last turned.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn counts(&self) -> Result<Counts, Refusal> {
+        self.check_fork()?;
+        Ok(self.shared.counts())
+    }
+
+    /// What the workers spent their time on so far. Waits for the loop to look.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn insight(&self) -> Result<Insight, Refusal> {
+        self.check_fork()?;
+        Ok(self.shared.ask(Supervisor::insight, |last| last.insight.clone()))
+    }
+
+    /// What the exit functions of workers that have ended gave, in the order of their ends.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn exit_results(&self) -> Result<Vec<ExitResult>, Refusal> {
+        self.check_fork()?;
+        Ok(self.shared.ask(|supervisor| supervisor.exit_results().to_vec(), |last| last.exits.clone()))
+    }
+
+    /// The processes of the workers that live.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn pids(&self) -> Result<Vec<(WorkerId, u32)>, Refusal> {
+        self.check_fork()?;
+        Ok(self.shared.ask(Supervisor::pids, |_| Vec::new()))
     }
 
     /// Takes nothing in any more; what was taken in goes on.

@@ -58,6 +58,7 @@ impl Launcher {
             Target::Lines { argv, .. } | Target::Worker { argv, .. } => {
                 Some(argv.first().cloned().unwrap_or_default())
             }
+            Target::Native(native) => Some(native.argv.first().cloned().unwrap_or_default()),
             Target::Python { interpreter, .. } => Some(interpreter.clone()),
         };
         let program = match named {
@@ -120,6 +121,7 @@ impl Launcher {
     pub(crate) fn warm(&self, slot: Slot, now: Moment) -> io::Result<(Launch, Link, Streams)> {
         match &self.target {
             Target::Command(_) => unreachable!("commands are started per item"),
+            Target::Native(_) => Err(io::ErrorKind::Unsupported.into()),
             Target::Lines { argv, ahead, reply_timeout, eot } => {
                 let rules = Rules {
                     ahead: *ahead,

@@ -11,11 +11,13 @@ mod channel;
 mod config;
 mod desk;
 mod held;
+mod insight;
 mod launch;
 mod life;
 mod link;
 mod memory_kills;
 mod output;
+mod parcels;
 mod report;
 mod resolve;
 mod spill;
@@ -25,20 +27,24 @@ mod supervisor;
 pub mod host;
 pub mod keeper;
 
-pub use block::Block;
-pub use config::{ArgumentError, CommandLine, CommandTemplate, Detail, Framing, PoolConfig, Target};
+pub use block::{Attachment, Block, Shape};
+pub use config::{ArgumentError, CommandLine, CommandTemplate, Detail, Framing, Native, PoolConfig, Target};
+pub use insight::{Insight, SlowItem, WorkerInsight};
 pub use output::Output;
+pub use parcels::{Parcel, ParcelError, Parcels};
 pub use poolctl_engine::Counts;
 pub use poolctl_engine::{
     Config as EngineConfig, Gate, Halt, HaltAt, HaltHow, Lifecycle, Outcome, Stop, Timeout,
 };
-pub use poolctl_protocol::{Level, RemoteError};
+pub use poolctl_protocol::{Encoding, Level, RemoteError};
 pub use poolctl_sys::clock::now;
 pub use poolctl_sys::cpu::available as available_cpus;
 pub use poolctl_sys::limits::raise_open_files;
 pub use poolctl_sys::waker::Waker;
 pub use poolctl_types::{Exit, ExitCode, Item, ItemRange, Moment, Slot, WorkerId};
-pub use report::{Attempt, BadReply, GaveUp, LastStart, Notice, Report, Sink, Stream, TaskError};
+pub use report::{
+    Attempt, BadReply, ExitResult, Form, GaveUp, LastStart, Notice, Report, Results, Sink, Stream, TaskError,
+};
 pub use resolve::{ResolveError, resolve};
 pub use spill::{Extent, Spill};
 pub use supervisor::{Running, StartError, Supervisor, Turn};

@@ -32,11 +32,12 @@ use poolctl_types::{Item, Moment, WorkerId};
 use crate::block::Block;
 use crate::config::{PoolConfig, Target};
 use crate::desk::Desk;
+use crate::insight::Insight;
 use crate::keeper::{self, Keeper, KeeperError};
 use crate::launch::{LaunchError, Launcher};
 use crate::life::Lives;
 use crate::memory_kills::MemoryKills;
-use crate::report::{GaveUp, LastStart, Sink};
+use crate::report::{ExitResult, GaveUp, LastStart, Sink};
 use crate::resolve::ResolveError;
 use crate::spill::Spill;
 
@@ -76,6 +77,7 @@ pub struct Supervisor {
     grace: Duration,
     /// When a keeper that carries nothing out any more is killed, and everything with it.
     overdue: Option<Moment>,
+    may_spin: bool,
 }
 
 /// Whether there is a keeper.
@@ -192,6 +194,7 @@ impl Supervisor {
             start_timeout,
             grace,
             overdue: None,
+            may_spin: false,
         };
         supervisor.watch_keeper().map_err(StartError::Setup)?;
         Ok(supervisor)
@@ -245,6 +248,35 @@ impl Supervisor {
     /// An item is not wanted any more: it ends as cancelled, unless it has its outcome by then.
     pub fn cancel(&mut self, item: Item) {
         self.say(Event::CancelItem(item));
+    }
+
+    /// From now on there are this many workers at most (at least 1); those too many finish what they hold.
+    pub fn resize(&mut self, workers: u32) {
+        self.say(Event::Resize(workers.max(1)));
+    }
+
+    /// Whether a turn that waits for native workers may spin for a moment before it sleeps: worth it when somebody waits
+    /// for the next answer and has nothing else to do.
+    pub fn set_spin(&mut self, may_spin: bool) {
+        self.may_spin = may_spin;
+    }
+
+    /// What the workers spent their time on so far.
+    #[must_use]
+    pub fn insight(&self) -> Insight {
+        self.desk.observer.insight(clock::now())
+    }
+
+    /// What the exit functions of workers that have ended gave, in the order of their ends.
+    #[must_use]
+    pub fn exit_results(&self) -> &[ExitResult] {
+        &self.desk.exits
+    }
+
+    /// The processes of the workers that live.
+    #[must_use]
+    pub fn pids(&self) -> Vec<(WorkerId, u32)> {
+        self.lives.iter().filter_map(|life| Some((life.worker, life.pid()?))).collect()
     }
 
     /// Stops the run, this hard.

@@ -7,7 +7,7 @@ mod summary;
 
 use std::sync::Arc;
 
-use poolctl_supervisor::{Gate, GaveUp, Level, Notice, Outcome, Output, Report, Sink, Spill, TaskError};
+use poolctl_supervisor::{Gate, GaveUp, Level, Notice, Outcome, Output, Report, Results, Sink, Spill, TaskError};
 use poolctl_types::{Item, ItemRange, WorkerId};
 
 use super::log::{LogLine, Occurrences};
@@ -310,7 +310,9 @@ fn is_no_program(report: &Report) -> bool {
 }
 
 impl Sink for ItemSink {
-    fn run(&mut self, items: ItemRange, results: &[u8]) {
+    fn run(&mut self, items: ItemRange, results: Results<'_>) {
+        // Values are JSON here, so results are lines whatever the target.
+        let results = results.bytes;
         self.tally.ok += u64::from(items.count);
         let has_room = self.held() + results.len() <= self.config.buffer;
         let at_once = !self.config.ordered || self.order.is_turn_of(items);

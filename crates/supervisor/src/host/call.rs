@@ -1,14 +1,17 @@
 //! What was handed in together, and what became of it: outcomes in the order of the items.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
+use std::thread::{self, ThreadId};
 
 use poolctl_types::Item;
 
 use super::Refusal;
 use super::seat::{Seat, Wake, lock};
-use crate::report::Report;
+use crate::report::{Form, Report};
 
 /// Items that were handed in together, or one after another, and their outcomes as they come.
 #[derive(Debug, Default)]
@@ -29,8 +32,28 @@ struct State {
     seats: Vec<(Need, Arc<Seat>)>,
     task: Option<(Need, Waker)>,
     is_cancelled: bool,
+    callback: Callback,
     /// Why what has no outcome will never have one.
     refusal: Option<Refusal>,
+}
+
+/// What is called once everything has its outcome; whoever waits for that waits for its return.
+type Then = Box<dyn FnOnce(&Call) + Send>;
+
+/// Where the callback of a call stands.
+#[derive(Default)]
+enum Callback {
+    /// There is none, or it has returned.
+    #[default]
+    Done,
+    /// It is called when everything that is handed in until the call is sealed has its outcome.
+    Unsealed(Then),
+    /// Nothing more is handed in.
+    Sealed(Then),
+    /// It is on its way to the thread of callbacks.
+    Due(Then),
+    /// It runs there.
+    Running(ThreadId),
 }
 
 /// How items of a call ended.
@@ -41,8 +64,10 @@ pub enum Settled {
     Run {
         /// How many.
         count: u32,
-        /// Their results, each ended by LF.
+        /// Their results, one after another.
         results: Vec<u8>,
+        /// How one is told from the next.
+        form: Form,
     },
     /// One item, with all that is known of it.
     One(Box<Report>),
@@ -67,6 +92,15 @@ impl Call {
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// A call without items, which has `then` called, on a thread of the host's own, when everything that is handed in
+    /// until [`super::Handle::seal`] has its outcome. Whoever waits for [`Need::All`] waits for its return too, but in
+    /// `then` itself.
+    #[must_use]
+    pub fn with_callback(then: impl FnOnce(&Call) + Send + 'static) -> Arc<Self> {
+        let state = State { callback: Callback::Unsealed(Box::new(then)), ..State::default() };
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     /// Whether what is needed is there.
@@ -151,33 +185,79 @@ impl Call {
     }
 
     /// Stores the outcome of the items from `index` on, and adds to `wakes` who waits for it.
-    pub(super) fn settle(&self, index: u64, settled: Settled, wakes: &mut Vec<Wake>) {
+    pub(super) fn settle(self: &Arc<Self>, index: u64, settled: Settled, wakes: &mut Vec<Wake>) {
         let mut state = lock(&self.state);
         let count = u64::from(settled.count());
         state.settled += count;
         state.posted = state.posted.saturating_sub(count);
         let place = state.outcomes.partition_point(|(known, _)| *known < index);
         state.outcomes.insert(place, (index, settled));
+        state.call_back(self, wakes);
         state.call_watchers(wakes);
     }
 
+    /// Nothing more is handed in.
+    pub(super) fn seal(self: &Arc<Self>, wakes: &mut Vec<Wake>) {
+        let mut state = lock(&self.state);
+        state.callback = match std::mem::take(&mut state.callback) {
+            Callback::Unsealed(then) => Callback::Sealed(then),
+            other => other,
+        };
+        state.call_back(self, wakes);
+    }
+
+    /// Runs the callback, which is due; adds to `wakes` who waits for that. A panic in it goes no further.
+    pub(super) fn run_callback(&self, wakes: &mut Vec<Wake>) {
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut state.callback, Callback::Running(thread::current().id())) {
+            Callback::Due(then) => {
+                drop(state);
+                if catch_unwind(AssertUnwindSafe(|| then(self))).is_err() {
+                    tracing::error!("a callback has panicked");
+                }
+                state = lock(&self.state);
+                state.callback = Callback::Done;
+                state.call_watchers(wakes);
+            }
+            other => state.callback = other,
+        }
+    }
+
     /// What has no outcome by now will never have one, and that is an end to all waiting.
-    pub(super) fn refuse(&self, why: Refusal, wakes: &mut Vec<Wake>) {
+    pub(super) fn refuse(self: &Arc<Self>, why: Refusal, wakes: &mut Vec<Wake>) {
         let mut state = lock(&self.state);
         state.refusal.get_or_insert(why);
+        state.call_back(self, wakes);
         state.call_watchers(wakes);
     }
 }
 
 impl State {
     fn is_met(&self, need: Need) -> bool {
-        if self.refusal.is_some() {
-            return true;
-        }
         match need {
-            Need::All => self.settled == self.submitted,
+            Need::All => self.is_settled() && self.callback.is_over(),
+            Need::Next(_) if self.refusal.is_some() => true,
             Need::Next(index) => self.outcomes.front().is_some_and(|(first, _)| *first == index),
         }
+    }
+
+    /// Whether every outcome there will be is there.
+    fn is_settled(&self) -> bool {
+        self.refusal.is_some() || self.settled == self.submitted
+    }
+
+    /// Sends the callback on its way if its time has come.
+    fn call_back(&mut self, call: &Arc<Call>, wakes: &mut Vec<Wake>) {
+        if !self.is_settled() || !matches!(self.callback, Callback::Sealed(_)) {
+            return;
+        }
+        self.callback = match std::mem::take(&mut self.callback) {
+            Callback::Sealed(then) => {
+                wakes.push(Wake::Callback(Arc::clone(call)));
+                Callback::Due(then)
+            }
+            other => other,
+        };
     }
 
     fn call_watchers(&mut self, wakes: &mut Vec<Wake>) {
@@ -193,6 +273,29 @@ impl State {
         if self.task.as_ref().is_some_and(|(need, _)| self.is_met(*need)) {
             wakes.extend(self.task.take().map(|(_, waker)| Wake::Task(waker)));
         }
+    }
+}
+
+impl Callback {
+    /// Whether nobody needs to wait for it: not that of a call which is waited for in its own callback.
+    fn is_over(&self) -> bool {
+        match self {
+            Callback::Done => true,
+            Callback::Running(thread) => *thread == thread::current().id(),
+            Callback::Unsealed(_) | Callback::Sealed(_) | Callback::Due(_) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Callback::Done => "Done",
+            Callback::Unsealed(_) => "Unsealed",
+            Callback::Sealed(_) => "Sealed",
+            Callback::Due(_) => "Due",
+            Callback::Running(_) => "Running",
+        })
     }
 }
 
@@ -212,7 +315,7 @@ mod tests {
     use super::*;
 
     fn run(count: u32) -> Settled {
-        Settled::Run { count, results: b"x\n".repeat(count as usize) }
+        Settled::Run { count, results: b"x\n".repeat(count as usize), form: Form::Lines }
     }
 
     #[test]

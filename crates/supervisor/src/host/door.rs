@@ -3,17 +3,19 @@
 //! Only plain transitions here; who calls them with which mutex held is in [`super`].
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use poolctl_engine::Stop;
+use poolctl_engine::{Counts, Stop};
 
 use super::call::Call;
 use super::ledger::Freed;
-use super::seat::Seat;
-use super::{Refusal, Room};
+use super::seat::{Seat, Wake};
+use super::{Last, Refusal, Room};
 use crate::block::Block;
+use crate::supervisor::Supervisor;
 
 /// How long the driver sleeps before it looks whether a caller has left the lead lying.
 pub(super) const NAP: Duration = Duration::from_millis(1);
@@ -21,15 +23,51 @@ pub(super) const NAP: Duration = Duration::from_millis(1);
 /// What is handed in.
 #[derive(Debug)]
 pub(super) enum Letter {
-    /// Items, which are those of `call` from `index` on.
-    Items { call: Arc<Call>, index: u64, block: Block },
+    /// Items, and whose they are, one part after another.
+    Items { parts: Vec<Part>, block: Block },
     /// What this call has not got is not wanted any more.
     Cancel(Arc<Call>),
     /// No items follow.
     Close,
     /// No items follow, and those here are stopped.
     Stop(Stop),
+    /// There are to be this many workers.
+    Resize(u32),
+    /// Something that only the loop can answer.
+    Question(Question),
 }
+
+/// Asks the loop; what it answers is the asker's business.
+pub(super) struct Question(pub(super) Box<dyn FnOnce(&Supervisor) + Send>);
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Question")
+    }
+}
+
+impl Letter {
+    /// The host has ended: items that came too late are refused.
+    pub(super) fn refuse(self, why: &Refusal, wakes: &mut Vec<Wake>) {
+        if let Letter::Items { parts, .. } = self {
+            for part in parts {
+                part.call.refuse(why.clone(), wakes);
+            }
+        }
+    }
+}
+
+/// Neighbouring items in a block that are those of `call` from `index` on.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) call: Arc<Call>,
+    pub(super) index: u64,
+    pub(super) count: u64,
+}
+
+/// Small blocks that are handed in one after another are joined up to this many bytes, so that single calls in quick
+/// succession cost the loop what one block costs.
+const JOIN_BYTES: usize = 32 << 10;
 
 /// Who drives the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +109,10 @@ pub(super) struct Door {
     pub(super) terms: u64,
     pub(super) driver: Driver,
     pub(super) stage: Stage,
+    /// How the pool stood at the end of the last turn.
+    pub(super) counts: Counts,
+    /// What it said at its end.
+    pub(super) last: Option<Last>,
     /// Callers that want to lead, the longest waiting first.
     pub(super) queue: VecDeque<Arc<Seat>>,
     /// Callers that wait for room, or for the end.
@@ -102,6 +144,8 @@ impl Door {
             terms: 0,
             driver: Driver::Naps,
             stage: Stage::Open,
+            counts: Counts::default(),
+            last: None,
             queue: VecDeque::new(),
             watchers: Vec::new(),
             inbox: Vec::new(),
@@ -133,12 +177,30 @@ impl Door {
                 self.bytes += block.byte_len();
             }
             Letter::Close | Letter::Stop(_) if !self.has_ended() => self.stage = Stage::Closing,
-            Letter::Cancel(_) | Letter::Close | Letter::Stop(_) => {}
+            Letter::Cancel(_) | Letter::Close | Letter::Stop(_) | Letter::Resize(_) | Letter::Question(_) => {
+            }
         }
-        self.inbox.push(letter);
+        if let Some(letter) = self.join(letter) {
+            self.inbox.push(letter);
+        }
         match self.leader {
             Leader::None => Next::Driver,
             Leader::Driver(_) | Leader::Named(_) | Leader::Caller(_) => self.rouse(),
+        }
+    }
+
+    /// Adds few items to those handed in last, if they may stand in one block; else gives the letter back.
+    fn join(&mut self, letter: Letter) -> Option<Letter> {
+        let Letter::Items { parts, block } = letter else { return Some(letter) };
+        match self.inbox.last_mut() {
+            Some(Letter::Items { parts: known, block: last })
+                if last.byte_len() + block.byte_len() <= JOIN_BYTES && last.is_like(&block) =>
+            {
+                last.append(&block);
+                known.extend(parts);
+                None
+            }
+            _ => Some(Letter::Items { parts, block }),
         }
     }
 
@@ -199,7 +261,8 @@ mod tests {
         for _ in 0..count {
             block.push(b"");
         }
-        Letter::Items { call: Call::new(), index: 0, block }
+        let parts = vec![Part { call: Call::new(), index: 0, count: count as u64 }];
+        Letter::Items { parts, block }
     }
 
     #[test]
@@ -209,6 +272,24 @@ mod tests {
         door.may_sleep = true;
 
         assert_eq!([door.put(items(1)), door.put(items(1))], [Next::Leader, Next::Nobody]);
+    }
+
+    #[test]
+    fn single_items_in_quick_succession_are_one_letter_and_stay_whose_they_are() {
+        let mut door = door();
+        door.put(items(1));
+        door.put(items(2));
+        door.put(Letter::Close);
+        door.put(items(1));
+
+        let counts = |letter: &Letter| match letter {
+            Letter::Items { parts, block } => {
+                assert_eq!(block.ends, (1..=u32::try_from(block.len()).unwrap()).collect::<Vec<_>>());
+                parts.iter().map(|part| part.count).collect()
+            }
+            _ => Vec::new(),
+        };
+        assert_eq!(door.inbox.iter().map(counts).collect::<Vec<_>>(), [vec![1, 2], vec![], vec![1]]);
     }
 
     #[test]
@@ -253,9 +334,8 @@ mod tests {
         assert!(!door.has_room());
         assert!(door.free(Freed { items: 1, bytes: 0 }));
         door.put(Letter::Items {
-            call: Call::new(),
-            index: 0,
-            block: Block { bytes: vec![0; 100], ends: vec![100] },
+            parts: vec![Part { call: Call::new(), index: 0, count: 1 }],
+            block: Block { bytes: vec![0; 100], ends: vec![100], ..Block::default() },
         });
         door.free(Freed { items: 9, bytes: 0 });
         assert!(!door.has_room(), "too many bytes");

@@ -1,19 +1,21 @@
 //! Driving: taking the lead, turning the loop, handing over. The protocol is in [`super`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
+use poolctl_engine::{Counts, Stop};
 use poolctl_sys::clock;
 use poolctl_sys::waker::Waker;
 use poolctl_types::Moment;
 
 use super::call::{Call, Need};
-use super::door::{Door, Driver, Leader, Letter, NAP, Next, Stage};
+use super::callbacks::Callbacks;
+use super::door::{Door, Driver, Leader, Letter, NAP, Next, Part, Question, Stage};
 use super::ledger::Ledger;
 use super::seat::{Seat, Wake, lock};
-use super::{Intent, Refusal, Room};
+use super::{DeathPolicy, Intent, Last, Refusal, Room};
 use crate::block::Block;
 use crate::supervisor::{Supervisor, Turn};
 
@@ -27,6 +29,7 @@ pub(super) struct Shared {
     /// Where the driver sleeps; goes with `door`.
     driver_bell: Condvar,
     looped: Mutex<Loop>,
+    callbacks: Callbacks,
 }
 
 /// The state of the loop: the leader's alone.
@@ -62,7 +65,7 @@ impl Drop for Term<'_> {
 }
 
 impl Shared {
-    pub(super) fn new(supervisor: Supervisor, room: Room) -> Self {
+    pub(super) fn new(supervisor: Supervisor, room: Room, policy: DeathPolicy) -> Self {
         Self {
             pid: std::process::id(),
             waker: supervisor.waker(),
@@ -70,9 +73,10 @@ impl Shared {
             driver_bell: Condvar::new(),
             looped: Mutex::new(Loop {
                 supervisor: Some(supervisor),
-                ledger: Ledger::default(),
+                ledger: Ledger::new(policy),
                 letters: Vec::new(),
             }),
+            callbacks: Callbacks::default(),
         }
     }
 
@@ -97,6 +101,45 @@ impl Shared {
         self.wake(&next);
     }
 
+    /// Nothing more is handed in with `call`.
+    pub(super) fn seal(&self, call: &Arc<Call>) {
+        let mut wakes = Vec::new();
+        call.seal(&mut wakes);
+        for wake in wakes {
+            wake.fire(&self.callbacks);
+        }
+    }
+
+    /// What the loop says of itself, or said at its end.
+    pub(super) fn ask<T: Send + 'static>(&self, ask: fn(&Supervisor) -> T, last: fn(&Last) -> T) -> T {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let question = Question(Box::new(move |supervisor| {
+            // Nobody who asks goes before the answer.
+            answer.send(ask(supervisor)).unwrap_or_default();
+        }));
+        let mut door = lock(&self.door);
+        let ended = |door: &Door| door.last.as_ref().map(last);
+        if let Some(known) = ended(&door) {
+            return known;
+        }
+        if door.is_led_by(thread::current().id()) {
+            drop(door);
+            // Asked by the waker of a task, in the middle of a turn of this very thread.
+            let looped = lock(&self.looped);
+            return looped.supervisor.as_ref().map_or_else(|| last(&Last::default()), ask);
+        }
+        let next = door.put(Letter::Question(question));
+        drop(door);
+        self.wake(&next);
+        // A loop that ends drops its questions.
+        answered.recv().unwrap_or_else(|_| ended(&lock(&self.door)).unwrap_or_else(|| last(&Last::default())))
+    }
+
+    /// How the pool stood at the end of the last turn.
+    pub(super) fn counts(&self) -> Counts {
+        lock(&self.door).counts
+    }
+
     /// Takes the block in if there is room. Says whether there was.
     pub(super) fn try_submit(
         &self,
@@ -118,7 +161,8 @@ impl Shared {
         // Who waits next takes the lead, or queues for the driver's and wakes it then.
         let comes_itself = intent == Intent::Wait && matches!(door.leader, Leader::None | Leader::Driver(_));
         let may_sleep = door.may_sleep;
-        let next = door.put(Letter::Items { call: Arc::clone(call), index, block });
+        let part = Part { call: Arc::clone(call), index, count: block.len() as u64 };
+        let next = door.put(Letter::Items { parts: vec![part], block });
         if comes_itself {
             door.may_sleep = may_sleep;
         } else {
@@ -253,9 +297,10 @@ impl Shared {
         door.may_sleep = true;
         drop(door);
         let mut wakes = Vec::new();
-        let ended = looped.turn(until);
+        let mut last = None;
+        let ended = looped.turn(until, goal);
         if let Some(why) = &ended {
-            looped.end(why, &mut wakes);
+            last = looped.end(why, &mut wakes);
         }
         let (mail, freed) = looped.ledger.take_mail();
         for mail in mail {
@@ -263,12 +308,14 @@ impl Shared {
         }
         let mut door = lock(&self.door);
         door.may_sleep = false;
+        if let Some(supervisor) = &looped.supervisor {
+            door.counts = supervisor.counts();
+        }
         if let Some(why) = ended {
+            door.last = Some(last.unwrap_or_default());
             door.stage = Stage::Ended(why.clone());
             for letter in std::mem::take(&mut door.inbox) {
-                if let Letter::Items { call, .. } = letter {
-                    call.refuse(why.clone(), &mut wakes);
-                }
+                letter.refuse(&why, &mut wakes);
             }
             wakes.extend(door.queue.drain(..).map(Wake::Seat));
             self.driver_bell.notify_one();
@@ -285,7 +332,7 @@ impl Shared {
         drop(door);
         drop(looped);
         for wake in wakes {
-            wake.fire();
+            wake.fire(&self.callbacks);
         }
     }
 
@@ -336,13 +383,19 @@ impl Goal<'_> {
 
 impl Loop {
     /// One pass of the supervisor's loop. Says why the host has ended, if it has.
-    fn turn(&mut self, until: Option<Instant>) -> Option<Refusal> {
+    fn turn(&mut self, until: Option<Instant>, goal: Goal<'_>) -> Option<Refusal> {
         let Self { supervisor: Some(supervisor), ledger, letters } = self else {
             return Some(self.ledger.refusal());
         };
         let turned = catch_unwind(AssertUnwindSafe(|| {
             deliver(letters, supervisor, ledger);
-            supervisor.turn(ledger, until.map(moment))
+            // Who waits here wants its answer soon; the driver has time.
+            supervisor.set_spin(matches!(goal, Goal::Outcome(..)));
+            let turn = supervisor.turn(ledger, until.map(moment));
+            if ledger.is_broken() {
+                supervisor.stop(Stop::Kill);
+            }
+            turn
         }));
         match turned {
             Ok(Turn::Going) => None,
@@ -355,17 +408,20 @@ impl Loop {
     }
 
     /// Kills what still lives, and refuses what has no outcome.
-    fn end(&mut self, why: &Refusal, wakes: &mut Vec<Wake>) {
+    fn end(&mut self, why: &Refusal, wakes: &mut Vec<Wake>) -> Option<Last> {
         let supervisor = self.supervisor.take();
+        let last = supervisor.as_ref().map(|supervisor| Last {
+            insight: supervisor.insight(),
+            exits: supervisor.exit_results().to_vec(),
+        });
         if catch_unwind(AssertUnwindSafe(|| drop(supervisor))).is_err() {
             tracing::error!("a panic while a pool was ended");
         }
         for letter in self.letters.drain(..) {
-            if let Letter::Items { call, .. } = letter {
-                call.refuse(why.clone(), wakes);
-            }
+            letter.refuse(why, wakes);
         }
         self.ledger.refuse_all(why, wakes);
+        last
     }
 }
 
@@ -374,8 +430,8 @@ fn deliver(letters: &mut Vec<Letter>, supervisor: &mut Supervisor, ledger: &mut 
     let mut has_items = false;
     for letter in letters.drain(..) {
         match letter {
-            Letter::Items { call, index, block } => {
-                ledger.enter(call, index, &block);
+            Letter::Items { parts, block } => {
+                ledger.enter(parts, &block);
                 supervisor.push(block);
                 has_items = true;
             }
@@ -384,6 +440,8 @@ fn deliver(letters: &mut Vec<Letter>, supervisor: &mut Supervisor, ledger: &mut 
                     supervisor.cancel(item);
                 }
             }
+            Letter::Resize(workers) => supervisor.resize(workers),
+            Letter::Question(Question(ask)) => ask(supervisor),
             Letter::Close => supervisor.end_of_input(),
             Letter::Stop(stop) => supervisor.stop(stop),
         }

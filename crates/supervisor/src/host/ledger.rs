@@ -1,34 +1,38 @@
 //! Which item belongs to which call: it takes what the supervisor tells, and addresses it.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use poolctl_engine::Outcome;
 use poolctl_protocol::Level;
 use poolctl_types::{Item, ItemRange, WorkerId};
 
-use super::Refusal;
 use super::call::{Call, Settled};
+use super::door::Part;
 use super::seat::Wake;
+use super::{DeathPolicy, Refusal};
 use crate::block::Block;
-use crate::desk::line_start;
-use crate::report::{GaveUp, Notice, Report, Sink};
+use crate::report::{Notice, Report, Results, Sink};
 
 /// The items in the supervisor's hands, by call.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// The number of the item that is pushed next.
     next: u64,
-    /// By first item; a block that was handed in each.
-    entries: BTreeMap<u64, Entry>,
+    /// What was handed in together, by first item; what is settled is gone, once nothing unsettled is before it.
+    entries: VecDeque<Entry>,
     /// Outcomes that are not delivered yet.
     mail: Vec<Mail>,
     freed: Freed,
-    gave_up: Option<Arc<GaveUp>>,
+    /// Why the pool ends before its time.
+    ended_by: Option<Refusal>,
+    /// What the death of a worker means for the others.
+    policy: DeathPolicy,
 }
 
 #[derive(Debug)]
 struct Entry {
+    first: u64,
     end: u64,
     unsettled: u64,
     bytes: usize,
@@ -53,28 +57,45 @@ pub(super) struct Freed {
 }
 
 impl Ledger {
-    /// The items of `block`, which is pushed next, are those of `call` from `index` on.
-    pub(super) fn enter(&mut self, call: Arc<Call>, index: u64, block: &Block) {
-        let count = block.len() as u64;
-        let first = self.next;
-        self.next += count;
-        call.post(Item(first), count);
-        let entry = Entry { end: self.next, unsettled: count, bytes: block.byte_len(), call, index };
-        self.entries.insert(first, entry);
+    /// A ledger without items.
+    pub(super) fn new(policy: DeathPolicy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
+    /// Whether the death of a worker is to end the pool.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.ended_by, Some(Refusal::WorkerDied { .. }))
+    }
+
+    /// The items of `block`, which is pushed next, are these parts, whose bytes are counted with the last of them.
+    pub(super) fn enter(&mut self, parts: Vec<Part>, block: &Block) {
+        let mut bytes = 0;
+        let mut items = 0;
+        for Part { call, index, count } in parts {
+            let first = self.next;
+            self.next += count;
+            items += usize::try_from(count).expect("a block's items fit in memory");
+            let upto = items.checked_sub(1).map_or(0, |last| block.ends[last] as usize);
+            call.post(Item(first), count);
+            let entry = Entry { first, end: self.next, unsettled: count, bytes: upto - bytes, call, index };
+            bytes = upto;
+            self.entries.push_back(entry);
+        }
     }
 
     /// The items of `call` that may be without an outcome; some may have one.
     pub(super) fn items_of(&self, call: &Arc<Call>) -> Vec<ItemRange> {
         let Some((first, mut left)) = call.posted() else { return Vec::new() };
         let mut found = Vec::new();
-        for (first, entry) in self.entries.range(first.0..) {
+        for entry in self.entries.range(self.place(first.0)..) {
             if left == 0 {
                 break;
             }
-            if Arc::ptr_eq(&entry.call, call) {
+            if entry.unsettled > 0 && Arc::ptr_eq(&entry.call, call) {
                 left = left.saturating_sub(entry.unsettled);
-                let count = u32::try_from(entry.end - first).expect("a block's items are counted in 32 bits");
-                found.push(ItemRange::new(Item(*first), count));
+                let count = u32::try_from(entry.end - entry.first);
+                let count = count.expect("a block's items are counted in 32 bits");
+                found.push(ItemRange::new(Item(entry.first), count));
             }
         }
         found
@@ -83,10 +104,10 @@ impl Ledger {
     /// What was told since, and what it freed.
     pub(super) fn take_mail(&mut self) -> (Vec<Mail>, Freed) {
         // Now it is known whether items ended because the pool gave up.
-        if let Some(reason) = &self.gave_up {
+        if let Some(why) = &self.ended_by {
             for mail in &mut self.mail {
                 if matches!(&mail.settled, Settled::One(report) if report.outcome == Outcome::Cancelled) {
-                    mail.settled = Settled::Refused { why: Refusal::GaveUp(Arc::clone(reason)) };
+                    mail.settled = Settled::Refused { why: why.clone() };
                 }
             }
         }
@@ -95,7 +116,10 @@ impl Ledger {
 
     /// Every call with items left is refused what it lacks.
     pub(super) fn refuse_all(&mut self, why: &Refusal, wakes: &mut Vec<Wake>) {
-        while let Some((_, entry)) = self.entries.pop_first() {
+        while let Some(entry) = self.entries.pop_front() {
+            if entry.unsettled == 0 {
+                continue;
+            }
             entry.call.refuse(why.clone(), wakes);
             self.freed.items += entry.unsettled;
             self.freed.bytes += entry.bytes;
@@ -104,16 +128,17 @@ impl Ledger {
 
     /// Why nothing more is taken in, the loop having ended.
     pub(super) fn refusal(&self) -> Refusal {
-        self.gave_up.as_ref().map_or(Refusal::Closed, |reason| Refusal::GaveUp(Arc::clone(reason)))
+        self.ended_by.clone().unwrap_or(Refusal::Closed)
     }
 
     /// Addresses the outcome of `items`, which may belong to several calls.
     fn address(&mut self, items: ItemRange, mut outcome: impl FnMut(ItemRange) -> Settled) {
         let mut at = items.first.0;
         while at < items.end().0 {
-            let Some((&first, entry)) = self.entries.range_mut(..=at).next_back() else { return };
+            let place = self.place(at);
+            let Some(entry) = self.entries.get_mut(place) else { return };
             let end = items.end().0.min(entry.end);
-            if end <= at {
+            if entry.first > at || entry.unsettled < end - at {
                 tracing::error!(item = at, "an outcome for an item that has one, or was never handed in");
                 return;
             }
@@ -121,27 +146,36 @@ impl Ledger {
             let settled = outcome(ItemRange::new(Item(at), count));
             self.mail.push(Mail {
                 call: Arc::clone(&entry.call),
-                index: entry.index + (at - first),
+                index: entry.index + (at - entry.first),
                 settled,
             });
             entry.unsettled -= u64::from(count);
             self.freed.items += u64::from(count);
             if entry.unsettled == 0 {
-                self.freed.bytes += entry.bytes;
-                self.entries.remove(&first);
+                self.freed.bytes += std::mem::take(&mut entry.bytes);
+                while self.entries.front().is_some_and(|oldest| oldest.unsettled == 0) {
+                    self.entries.pop_front();
+                }
             }
             at = end;
         }
     }
+
+    /// Where the entry of an item is. The oldest is asked for most, so look there first.
+    fn place(&self, item: u64) -> usize {
+        if self.entries.front().is_some_and(|oldest| item < oldest.end) {
+            return 0;
+        }
+        self.entries.partition_point(|entry| entry.end <= item)
+    }
 }
 
 impl Sink for Ledger {
-    fn run(&mut self, items: ItemRange, results: &[u8]) {
+    fn run(&mut self, items: ItemRange, results: Results<'_>) {
         let mut rest = results;
         self.address(items, |part| {
-            let (of_part, behind) = rest.split_at(line_start(rest, u64::from(part.count)));
-            rest = behind;
-            Settled::Run { count: part.count, results: of_part.to_vec() }
+            let of_part = if part == items { rest } else { take_first(&mut rest, part.count) };
+            Settled::Run { count: part.count, results: of_part.bytes.to_vec(), form: of_part.form }
         });
     }
 
@@ -160,7 +194,10 @@ impl Sink for Ledger {
                 tracing::info!(%item, next, ?why, "an attempt did not go well, another follows");
             }
             Notice::WorkerDied { worker, pid, exit } => {
-                tracing::info!(%worker, pid, %exit, "a worker died and is replaced");
+                tracing::info!(%worker, pid, %exit, "a worker died");
+                if self.policy == DeathPolicy::Break {
+                    self.ended_by.get_or_insert(Refusal::WorkerDied { worker, exit });
+                }
             }
             Notice::WorkerOutput { worker, stream, bytes } => {
                 let text = String::from_utf8_lossy(&bytes);
@@ -172,11 +209,18 @@ impl Sink for Ledger {
             }
             Notice::GaveUp(reason) => {
                 tracing::error!(%reason, "the pool gives up");
-                self.gave_up = Some(Arc::new(reason));
+                self.ended_by.get_or_insert(Refusal::GaveUp(Arc::new(reason)));
             }
             Notice::Halted | Notice::KeeperLost => tracing::warn!(?notice, "the pool goes on"),
         }
     }
+}
+
+/// Takes the first `count` results off `rest`.
+fn take_first<'a>(rest: &mut Results<'a>, count: u32) -> Results<'a> {
+    let (first, behind) = rest.split(u64::from(count));
+    *rest = behind;
+    first
 }
 
 /// A worker's log line becomes one of ours.
@@ -193,6 +237,15 @@ fn log(worker: WorkerId, item: Option<Item>, level: Level, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Form;
+
+    fn part(call: &Arc<Call>, index: u64, count: u64) -> Vec<Part> {
+        vec![Part { call: Arc::clone(call), index, count }]
+    }
+
+    fn lines(bytes: &[u8]) -> Results<'_> {
+        Results { bytes, form: Form::Lines }
+    }
 
     fn block(items: usize) -> Block {
         let mut block = Block::new();
@@ -206,18 +259,20 @@ mod tests {
     fn a_run_over_the_items_of_two_calls_is_cut_where_they_meet() {
         let (one, other) = (Call::new(), Call::new());
         let mut ledger = Ledger::default();
-        ledger.enter(Arc::clone(&one), 5, &block(2));
-        ledger.enter(Arc::clone(&other), 0, &block(3));
+        ledger.enter(part(&one, 5, 2), &block(2));
+        ledger.enter(part(&other, 0, 3), &block(3));
 
-        ledger.run(ItemRange::new(Item(1), 3), b"x\ny\nz\n");
+        ledger.run(ItemRange::new(Item(1), 3), lines(b"x\ny\nz\n"));
         let (mail, freed) = ledger.take_mail();
 
         let told: Vec<_> = mail.iter().map(|mail| (mail.index, format!("{:?}", mail.settled))).collect();
-        let run = |count, results: &[u8]| format!("{:?}", Settled::Run { count, results: results.to_vec() });
+        let run = |count, results: &[u8]| {
+            format!("{:?}", Settled::Run { count, results: results.to_vec(), form: Form::Lines })
+        };
         assert_eq!(told, [(6, run(1, b"x\n")), (0, run(2, b"y\nz\n"))]);
         assert!(Arc::ptr_eq(&mail[0].call, &one) && Arc::ptr_eq(&mail[1].call, &other));
         assert_eq!((freed.items, freed.bytes), (3, 0), "the bytes of a block are free with its last item");
-        ledger.run(ItemRange::new(Item(0), 1), b"w\n");
+        ledger.run(ItemRange::new(Item(0), 1), lines(b"w\n"));
         assert_eq!(ledger.take_mail().1.bytes, 6);
     }
 
@@ -225,9 +280,9 @@ mod tests {
     fn only_the_items_of_the_call_itself_are_cancelled() {
         let (one, other) = (Call::new(), Call::new());
         let mut ledger = Ledger::default();
-        ledger.enter(Arc::clone(&one), 0, &block(2));
-        ledger.enter(Arc::clone(&other), 0, &block(3));
-        ledger.enter(Arc::clone(&one), 2, &block(1));
+        ledger.enter(part(&one, 0, 2), &block(2));
+        ledger.enter(part(&other, 0, 3), &block(3));
+        ledger.enter(part(&one, 2, 1), &block(1));
 
         assert_eq!(ledger.items_of(&one), [ItemRange::new(Item(0), 2), ItemRange::one(Item(5))]);
         assert_eq!(ledger.items_of(&Call::new()), []);

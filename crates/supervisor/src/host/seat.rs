@@ -6,6 +6,9 @@ use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
+use super::call::Call;
+use super::callbacks::Callbacks;
+
 /// A sleeping place of one thread, for one wait. Not `thread::park`, whose one token belongs to the caller's executor.
 #[derive(Debug)]
 pub(super) struct Seat {
@@ -56,12 +59,15 @@ pub(super) enum Wake {
     Seat(Arc<Seat>),
     /// A future's task.
     Task(Waker),
+    /// The thread of callbacks: that of this call is due.
+    Callback(Arc<Call>),
 }
 
 impl Wake {
     /// Tells them. What a task's waker does is not ours: a panic in it is reported and goes no further.
-    pub(super) fn fire(self) {
+    pub(super) fn fire(self, callbacks: &Callbacks) {
         match self {
+            Wake::Callback(call) => callbacks.run(call),
             Wake::Seat(seat) => seat.wake(),
             Wake::Task(waker) => {
                 if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {

@@ -25,7 +25,7 @@ use crate::config::Detail;
 use crate::desk::{Delivery, Desk};
 use crate::held::Held;
 use crate::output::Output;
-use crate::report::{Attempt, BadReply, Notice, Sink, TaskError};
+use crate::report::{Attempt, BadReply, Form, Notice, Results, Sink, TaskError};
 
 /// How long a worker may say nothing before its ring is looked at, in case a slow item follows quick ones.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
@@ -415,7 +415,8 @@ impl FrameLink {
         let items = ItemRange::new(Item(self.run.first), self.run.count);
         self.run.count = 0;
         let event = Event::Finished { worker: peer.worker, count: items.count };
-        desk.tell(event, Delivery::Lines { worker: peer.worker, items, results: &self.run.results }, sink);
+        let results = Results { bytes: &self.run.results, form: Form::Lines };
+        desk.tell(event, Delivery::Run { worker: peer.worker, items, results }, sink);
         self.run.results.clear();
         self.answered = desk.now;
     }

@@ -19,9 +19,9 @@ use poolctl_types::{Item, ItemRange, Moment};
 
 use super::{Breach, Peer, Streams, attempt};
 use crate::channel::{Filled, Inbox, Outbox};
-use crate::desk::{Delivery, Desk, line_start};
+use crate::desk::{Delivery, Desk};
 use crate::held::Held;
-use crate::report::{BadReply, Sink, TaskError};
+use crate::report::{BadReply, Form, Results, Sink, TaskError};
 use crate::store::Store;
 
 /// How many times one wake-up reads, so that one filter cannot starve the others.
@@ -170,11 +170,12 @@ impl LinesLink {
         while lines > 0 {
             let Some(items) = self.held.front(lines) else { return Err(self.extra(None, 0)) };
             let count = u64::from(items.count);
-            let end = if count == lines { whole } else { line_start(self.inbox.content(), count) };
             self.held.pop(items.count);
-            let results = &self.inbox.content()[..end];
+            let all = Results { bytes: &self.inbox.content()[..whole], form: Form::Lines };
+            let results = if count == lines { all } else { all.split(count).0 };
+            let end = results.bytes.len();
             let event = Event::Finished { worker: peer.worker, count: items.count };
-            desk.tell(event, Delivery::Lines { worker: peer.worker, items, results }, sink);
+            desk.tell(event, Delivery::Run { worker: peer.worker, items, results }, sink);
             self.inbox.consume(end);
             whole -= end;
             lines -= count;

@@ -13,7 +13,7 @@ use crate::block::Block;
 use crate::channel::Outbox;
 use crate::config::{Detail, Framing};
 use crate::desk::{Delivery, Desk};
-use crate::report::{Attempt, Notice, Report, Sink};
+use crate::report::{Attempt, Notice, Report, Results, Sink};
 use crate::spill::Spill;
 
 /// Everything a sink is told, as text.
@@ -21,8 +21,8 @@ use crate::spill::Spill;
 struct Told(Vec<String>);
 
 impl Sink for Told {
-    fn run(&mut self, items: ItemRange, results: &[u8]) {
-        self.0.push(format!("{}+{} {:?}", items.first, items.count, String::from_utf8_lossy(results)));
+    fn run(&mut self, items: ItemRange, results: Results<'_>) {
+        self.0.push(format!("{}+{} {:?}", items.first, items.count, String::from_utf8_lossy(results.bytes)));
     }
 
     fn settled(&mut self, report: Report) {

@@ -25,6 +25,7 @@ impl Supervisor {
                 KeeperState::Gone => {}
             },
             Effect::Dispatch { worker, items, attempt } => {
+                self.desk.observer.dispatched(worker, items.count, self.desk.now);
                 if let Some(link) = link_of(self.lives.get_mut(worker)) {
                     link.dispatch(items, attempt, &self.desk);
                     self.watch_room(worker);

@@ -25,6 +25,7 @@ impl Supervisor {
         let now = self.desk.now;
         let (worker, started) = match effect {
             Effect::Spawn(worker) => {
+                self.desk.observer.asked(worker, now);
                 if let Some(path) = self.desk.interpreter.take() {
                     self.launcher.learn_interpreter(&path);
                 }

@@ -61,7 +61,7 @@ impl<R: Read + Send> PipeFeed<R> {
         bytes.push(b'\n');
         let len = u32::try_from(bytes.len())
             .map_err(|_| InputError::TooLong { place: self.origin.place(self.sent) })?;
-        Ok(Some(Block { bytes, ends: vec![len] }))
+        Ok(Some(Block { bytes, ends: vec![len], ..Block::default() }))
     }
 
     fn fill(&mut self) -> Result<usize, InputError> {

@@ -104,7 +104,11 @@ impl Feed for RecordFeed {
 
 /// The records of `bytes`, which end in `delimiter`.
 fn one_byte(bytes: &[u8], delimiter: u8, expected: usize) -> Option<Block> {
-    let mut block = Block { bytes: bytes.to_vec(), ends: Vec::with_capacity(expected + expected / 8 + 16) };
+    let mut block = Block {
+        bytes: bytes.to_vec(),
+        ends: Vec::with_capacity(expected + expected / 8 + 16),
+        ..Block::default()
+    };
     for at in memchr_iter(delimiter, bytes) {
         block.ends.push(u32::try_from(at + 1).ok()?);
     }
