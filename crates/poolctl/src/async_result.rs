@@ -1,40 +1,68 @@
-//! The result of an item that nobody waits for yet.
+//! The result of a call that nobody waits for yet.
 
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use poolctl_supervisor::Outcome;
-use poolctl_supervisor::host::{Call, Handle, Need, Settled};
+use poolctl_supervisor::host::{Call, Handle, Need};
 
-use crate::kind::{Gives, Kind};
-use crate::outcomes::Outcomes;
 use crate::task_error::TaskError;
 
-/// The result of one item, now or later: to be waited for by a thread, or awaited in any executor.
+/// The result of one item, or of all items of a map, now or later: to be waited for by a thread, or awaited in any
+/// executor.
 ///
 /// It may outlive its pool: it is then what it was, or [`TaskError::Cancelled`]. Dropping it does not cancel the item.
-pub struct AsyncResult<K: Kind, R> {
+///
+/// `E` is [`TaskError`] for one item and [`MapError`](crate::MapError) for many.
+pub struct AsyncResult<R, E = TaskError> {
     handle: Handle,
     call: Arc<Call>,
-    kind: PhantomData<fn() -> (K, R)>,
+    /// How many items the call has.
+    count: u64,
+    /// Reads the result, once the call has all its outcomes.
+    finish: Finish<R, E>,
+    answer: Answer<R, E>,
 }
 
-impl<K: Gives<R>, R> AsyncResult<K, R> {
-    pub(crate) fn new(handle: Handle, call: Arc<Call>) -> Self {
-        Self { handle, call, kind: PhantomData }
+/// Reads the result of a call of so many items.
+pub(crate) type Finish<R, E> = fn(&Call, u64) -> Result<R, E>;
+
+/// A result that was read and is not taken yet. Boxed, since most never are here, and a handle should be small.
+pub(crate) type Read<R, E> = Mutex<Option<Box<Result<R, E>>>>;
+
+/// Where the result is once it was read.
+enum Answer<R, E> {
+    /// It is read when it is asked for.
+    OnDemand(Read<R, E>),
+    /// It was read for a callback, before anybody could ask.
+    Called(Arc<Read<R, E>>),
+}
+
+impl<R, E: From<TaskError>> AsyncResult<R, E> {
+    pub(crate) fn new(handle: Handle, call: Arc<Call>, count: u64, finish: Finish<R, E>) -> Self {
+        Self { handle, call, count, finish, answer: Answer::OnDemand(Mutex::new(None)) }
+    }
+
+    /// The same, whose result the call's callback puts into `read`.
+    pub(crate) fn called(
+        handle: Handle,
+        call: Arc<Call>,
+        count: u64,
+        finish: Finish<R, E>,
+        read: Arc<Read<R, E>>,
+    ) -> Self {
+        Self { handle, call, count, finish, answer: Answer::Called(read) }
     }
 
     /// Waits for the result.
     ///
     /// # Errors
-    /// [`TaskError`] says how the item ended instead.
-    pub fn get(self) -> Result<R, TaskError> {
-        self.handle.wait(&self.call, Need::All, None)?;
+    /// How the item, or the first in the order of items that has no result, ended instead.
+    pub fn get(self) -> Result<R, E> {
+        self.wait().map_err(E::from)?;
         self.take()
     }
 
@@ -42,15 +70,15 @@ impl<K: Gives<R>, R> AsyncResult<K, R> {
     ///
     /// # Errors
     /// It is not there yet: gives the handle back, to be asked again.
-    pub fn get_timeout(self, limit: Duration) -> Result<Result<R, TaskError>, Self> {
+    pub fn get_timeout(self, limit: Duration) -> Result<Result<R, E>, Self> {
         match self.wait_timeout(limit) {
             Ok(true) => Ok(self.take()),
             Ok(false) => Err(self),
-            Err(error) => Ok(Err(error)),
+            Err(error) => Ok(Err(error.into())),
         }
     }
 
-    /// Waits until the item has ended, well or not.
+    /// Waits until all items have ended, well or not.
     ///
     /// # Errors
     /// [`TaskError::ForkedHost`].
@@ -59,7 +87,7 @@ impl<K: Gives<R>, R> AsyncResult<K, R> {
         Ok(())
     }
 
-    /// Waits until the item has ended, for `limit` at most. Says whether it has.
+    /// Waits until all items have ended, for `limit` at most. Says whether they have.
     ///
     /// # Errors
     /// [`TaskError::ForkedHost`].
@@ -68,26 +96,23 @@ impl<K: Gives<R>, R> AsyncResult<K, R> {
         Ok(self.handle.wait(&self.call, Need::All, until)?)
     }
 
-    /// Whether the item has ended, well or not.
+    /// Whether all items have ended, well or not.
     #[must_use]
     pub fn ready(&self) -> bool {
         self.handle.check_fork().is_ok() && self.call.is_met(Need::All)
     }
 
-    /// Whether the item has ended well; none: it has not ended. Whether its result can be read as `R` is not known
-    /// before it is taken.
+    /// Whether all items have ended well; none: they have not ended.
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
-        let is_ok = |settled: &Settled| match settled {
-            Settled::Run { .. } => true,
-            Settled::One(report) => report.outcome == Outcome::Ok,
-            _ => false,
-        };
-        self.ready().then(|| self.call.peek(is_ok).unwrap_or(false))
+        self.ready().then(|| {
+            let mut read = self.answer.lock();
+            read.get_or_insert_with(|| Box::new((self.finish)(&self.call, self.count))).is_ok()
+        })
     }
 
-    /// Asks that the item is not run, or is stopped if it runs. It ends as [`TaskError::Cancelled`], unless it ends
-    /// otherwise before.
+    /// Asks that what has not begun is not run, and what runs is stopped. It ends as [`TaskError::Cancelled`], unless it
+    /// ends otherwise before.
     ///
     /// # Errors
     /// [`TaskError::ForkedHost`].
@@ -95,25 +120,44 @@ impl<K: Gives<R>, R> AsyncResult<K, R> {
         Ok(self.handle.cancel(&self.call)?)
     }
 
-    /// The result, which is there unless the pool has ended by a bug.
-    fn take(&self) -> Result<R, TaskError> {
-        Outcomes::of(Arc::clone(&self.call)).take::<K, R>().unwrap_or(Err(TaskError::PoolBroken))
+    /// The result, all outcomes being there.
+    fn take(&self) -> Result<R, E> {
+        let read = self.answer.lock().take();
+        match (read, &self.answer) {
+            (Some(read), _) => *read,
+            (None, Answer::OnDemand(_)) => (self.finish)(&self.call, self.count),
+            // The callback was not called, or this is another task's second look.
+            (None, Answer::Called(_)) => Err(TaskError::PoolBroken.into()),
+        }
     }
 }
 
-impl<K: Gives<R>, R> Future for AsyncResult<K, R> {
-    type Output = Result<R, TaskError>;
+impl<R, E> Answer<R, E> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Result<R, E>>>> {
+        let read = match self {
+            Answer::OnDemand(read) => read,
+            Answer::Called(read) => read,
+        };
+        read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R, E: From<TaskError>> Future for AsyncResult<R, E> {
+    type Output = Result<R, E>;
 
     /// Polled again after it was ready, it is an error.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Err(why) = self.handle.check_fork() {
-            return Poll::Ready(Err(why.into()));
+            return Poll::Ready(Err(TaskError::from(why).into()));
         }
         if self.call.poll(Need::All, context.waker()) { Poll::Ready(self.take()) } else { Poll::Pending }
     }
 }
 
-impl<K: Kind, R> Drop for AsyncResult<K, R> {
+/// Nothing in it is ever pinned.
+impl<R, E> Unpin for AsyncResult<R, E> {}
+
+impl<R, E> Drop for AsyncResult<R, E> {
     fn drop(&mut self) {
         if self.handle.check_fork().is_ok() {
             self.call.forget_task();
@@ -121,7 +165,7 @@ impl<K: Kind, R> Drop for AsyncResult<K, R> {
     }
 }
 
-impl<K: Kind, R> fmt::Debug for AsyncResult<K, R> {
+impl<R, E> fmt::Debug for AsyncResult<R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncResult").field("is_ready", &self.call.is_met(Need::All)).finish_non_exhaustive()
     }

@@ -4,35 +4,56 @@ use std::time::{Duration, Instant};
 
 use poolctl_supervisor::Block;
 
-use crate::kind::Takes;
-use crate::pool::MAX_ITEM_BYTES;
 use crate::task_error::TaskError;
+
+/// How long an item may be as it travels, in bytes.
+pub(crate) const MAX_ITEM_BYTES: usize = 64 << 20;
 
 /// A piece is handed in when it has so many items, or bytes, or has waited so long for the next item.
 const ITEMS: usize = 1024;
 const BYTES: usize = 64 << 10;
 const WAIT: Duration = Duration::from_millis(1);
 
+/// The clock is looked at every so many items at most: as many may be held back by an input that suddenly slows down.
+const MAX_STRIDE: u32 = 16;
+
 /// Items that were not handed in yet.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    block: Block,
+    pub(crate) block: Block,
+    clock: Clock,
+}
+
+/// When to look at the clock, which takes longer than a small item: seldom while items come quickly.
+#[derive(Debug)]
+struct Clock {
+    /// When the piece was begun.
     since: Instant,
+    /// What the clock said last.
+    seen: Instant,
+    /// How many items there are from one look to the next.
+    stride: u32,
+    /// How many are left until the next look.
+    left: u32,
 }
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { block: Block::new(), since: Instant::now() }
+        Self { block: Block::new(), clock: Clock::new() }
     }
 
-    /// Adds an item.
+    /// Adds an item, which `write` appends as it travels.
     ///
     /// # Errors
     /// It cannot travel; nothing was added.
-    pub(crate) fn push<K: Takes<I>, I: ?Sized>(&mut self, item: &I) -> Result<(), TaskError> {
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
         let bytes = &mut self.block.bytes;
         let start = bytes.len();
-        let mut written = K::write(item, bytes);
+        let mut written = write(bytes);
         let len = bytes.len() - start;
         if written.is_ok() && len > MAX_ITEM_BYTES {
             written = Err(TaskError::TooLarge { len, most: MAX_ITEM_BYTES });
@@ -46,21 +67,52 @@ impl Batch {
         Ok(())
     }
 
-    /// Whether it should be handed in though more items may follow.
-    pub(crate) fn is_due(&self) -> bool {
-        self.block.len() >= ITEMS || self.block.byte_len() >= BYTES || self.since.elapsed() >= WAIT
+    /// Whether it should be handed in though more items may follow. Asked once per item.
+    #[inline]
+    pub(crate) fn is_due(&mut self) -> bool {
+        self.block.len() >= ITEMS || self.block.byte_len() >= BYTES || self.clock.is_late()
     }
 
     /// The items since last time.
     pub(crate) fn take(&mut self) -> Block {
-        self.since = Instant::now();
-        std::mem::take(&mut self.block)
+        self.clock.restart();
+        let next = Block { function: self.block.function.clone(), ..Block::new() };
+        std::mem::replace(&mut self.block, next)
+    }
+}
+
+impl Clock {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { since: now, seen: now, stride: 1, left: 1 }
+    }
+
+    /// Counts an item. Whether the piece has waited long enough, as far as was looked.
+    #[inline]
+    fn is_late(&mut self) -> bool {
+        self.left -= 1;
+        self.left == 0 && self.look()
+    }
+
+    #[cold]
+    fn look(&mut self) -> bool {
+        let now = Instant::now();
+        let is_quick = now - self.seen < WAIT / MAX_STRIDE;
+        self.stride = if is_quick { (self.stride * 2).min(MAX_STRIDE) } else { 1 };
+        self.left = self.stride;
+        self.seen = now;
+        now - self.since >= WAIT
+    }
+
+    fn restart(&mut self) {
+        let now = Instant::now();
+        (self.since, self.seen) = (now, now);
     }
 }
 
 /// A block of one item.
-pub(crate) fn single<K: Takes<I>, I: ?Sized>(item: &I) -> Result<Block, TaskError> {
-    let mut batch = Batch { block: Block::new(), since: Instant::now() };
-    batch.push::<K, I>(item)?;
+pub(crate) fn single(write: impl FnOnce(&mut Batch) -> Result<(), TaskError>) -> Result<Block, TaskError> {
+    let mut batch = Batch::new();
+    write(&mut batch)?;
     Ok(batch.block)
 }

@@ -1,20 +1,23 @@
 //! Lazy in and lazy out: items are taken as their outcomes are wanted.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use poolctl_supervisor::host::{Call, Handle, Intent, Need};
 
 use crate::block::Batch;
-use crate::kind::{Gives, Kind, Takes};
+use crate::map::CancelOnDrop;
 use crate::outcomes::Outcomes;
-use crate::pool::CancelOnDrop;
+use crate::raw::Raw;
 use crate::task_error::TaskError;
 
 /// The outcomes of [`Pool::imap`](crate::Pool::imap), in the order of the items.
-pub struct Imap<'a, K: Kind, I, R> {
+pub struct Imap<'a, I: Iterator, R> {
     handle: &'a Handle,
+    /// Adds an item to those to be handed in.
+    write: fn(&I::Item, &mut Batch) -> Result<(), TaskError>,
+    /// Reads a result.
+    read: fn(Raw<'_>) -> Result<R, TaskError>,
     call: Arc<Call>,
     outcomes: Outcomes,
     /// `None` when there are no more.
@@ -27,23 +30,30 @@ pub struct Imap<'a, K: Kind, I, R> {
     window: u64,
     /// Nothing more can come, as was told.
     is_over: bool,
-    kind: PhantomData<fn() -> (K, R)>,
 }
 
-impl<'a, K: Kind, I, R> Imap<'a, K, I, R> {
-    pub(crate) fn new(handle: &'a Handle, items: I, window: u64) -> Self {
-        let call = Call::new();
+impl<'a, I: Iterator, R> Imap<'a, I, R> {
+    /// Nothing is taken before it is wanted. `batch` is empty.
+    pub(crate) fn new(
+        handle: &'a Handle,
+        items: I,
+        batch: Batch,
+        write: fn(&I::Item, &mut Batch) -> Result<(), TaskError>,
+        read: fn(Raw<'_>) -> Result<R, TaskError>,
+        window: u64,
+    ) -> Self {
         Self {
             handle,
-            outcomes: Outcomes::of(Arc::clone(&call)),
-            call,
+            write,
+            read,
+            call: Call::new(),
+            outcomes: Outcomes::new(),
             items: Some(items),
-            batch: Batch::new(),
+            batch,
             handed_in: 0,
             refused: None,
             window: window.max(1),
             is_over: false,
-            kind: PhantomData,
         }
     }
 
@@ -70,13 +80,7 @@ impl<'a, K: Kind, I, R> Imap<'a, K, I, R> {
             }
         }
     }
-}
 
-impl<K, I, R> Imap<'_, K, I, R>
-where
-    I: Iterator,
-    K: Takes<I::Item> + Gives<R>,
-{
     /// Takes items until the window is full, or an outcome is there and it was tried for a while.
     fn refill(&mut self) {
         let mut pending = 0;
@@ -85,8 +89,7 @@ where
                 self.items = None;
                 break;
             };
-            let pushed = self.batch.push::<K, I::Item>(&item);
-            if let Err(error) = pushed {
+            if let Err(error) = (self.write)(&item, &mut self.batch) {
                 self.hand_in();
                 self.refused.get_or_insert(error);
                 return;
@@ -104,11 +107,7 @@ where
     }
 }
 
-impl<K, I, R> Iterator for Imap<'_, K, I, R>
-where
-    I: Iterator,
-    K: Takes<I::Item> + Gives<R>,
-{
+impl<I: Iterator, R> Iterator for Imap<'_, I, R> {
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -122,7 +121,7 @@ where
             if self.items.is_some() && self.refused.is_none() && self.ahead() <= self.window / 2 {
                 self.refill();
             }
-            if let Some(outcome) = self.outcomes.take::<K, R>() {
+            if let Some(outcome) = self.outcomes.take(&self.call, self.read) {
                 return Some(outcome);
             }
             if self.ahead() == 0 {
@@ -141,13 +140,13 @@ where
     }
 }
 
-impl<K: Kind, I, R> Drop for Imap<'_, K, I, R> {
+impl<I: Iterator, R> Drop for Imap<'_, I, R> {
     fn drop(&mut self) {
         drop(CancelOnDrop { handle: self.handle, call: &self.call });
     }
 }
 
-impl<K: Kind, I, R> fmt::Debug for Imap<'_, K, I, R> {
+impl<I: Iterator, R> fmt::Debug for Imap<'_, I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Imap").field("handed_in", &self.handed_in).finish_non_exhaustive()
     }

@@ -1,13 +1,19 @@
-//! What the items and results of a pool are, by its target: values as JSON, or plain bytes.
+//! What the items and results of a pool are, by its target: arguments of tasks, values as JSON, or plain bytes.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::block::Batch;
+use crate::raw::Raw;
 use crate::task_error::TaskError;
 
-/// A pool of functions: items and results are values, which travel as JSON.
+/// A pool of tasks: functions of a Rust program, called by their types, with arguments that travel over shared memory.
+#[derive(Debug, Clone, Copy)]
+pub enum Native {}
+
+/// A pool of one function in another language: items and results are values, which travel as JSON.
 #[derive(Debug, Clone, Copy)]
 pub enum Values {}
 
@@ -19,11 +25,14 @@ pub enum Lines {}
 #[derive(Debug, Clone, Copy)]
 pub enum Commands {}
 
-/// What a pool's items and results are. One of [`Values`], [`Lines`] and [`Commands`].
+/// What a pool's items and results are. One of [`Native`], [`Values`], [`Lines`] and [`Commands`].
 pub trait Kind: sealed::Sealed {}
 
+/// A pool of this kind has one target, named when it is built: its methods take items alone. All but [`Native`].
+pub trait OneTarget: Kind {}
+
 /// A pool of this kind takes items of type `I`.
-pub trait Takes<I: ?Sized>: Kind {
+pub trait Takes<I: ?Sized>: OneTarget {
     /// Appends the item as it travels.
     ///
     /// # Errors
@@ -32,7 +41,7 @@ pub trait Takes<I: ?Sized>: Kind {
 }
 
 /// A pool of this kind gives results of type `R`.
-pub trait Gives<R>: Kind {
+pub trait Gives<R>: OneTarget {
     /// The result as it came.
     ///
     /// # Errors
@@ -42,14 +51,31 @@ pub trait Gives<R>: Kind {
 
 mod sealed {
     pub trait Sealed {}
+    impl Sealed for super::Native {}
     impl Sealed for super::Values {}
     impl Sealed for super::Lines {}
     impl Sealed for super::Commands {}
 }
 
+impl Kind for Native {}
 impl Kind for Values {}
 impl Kind for Lines {}
 impl Kind for Commands {}
+impl OneTarget for Values {}
+impl OneTarget for Lines {}
+impl OneTarget for Commands {}
+
+/// Adds an item to those to be handed in.
+#[inline]
+pub(crate) fn write_item<K: Takes<I>, I: ?Sized>(item: &I, into: &mut Batch) -> Result<(), TaskError> {
+    into.push(|bytes| K::write(item, bytes))
+}
+
+/// Reads a result.
+#[inline]
+pub(crate) fn read_result<K: Gives<R>, R>(raw: Raw<'_>) -> Result<R, TaskError> {
+    K::read(raw.bytes()?)
+}
 
 impl<I: Serialize + ?Sized> Takes<I> for Values {
     fn write(item: &I, into: &mut Vec<u8>) -> Result<(), TaskError> {

@@ -50,17 +50,20 @@ mod builder;
 mod imap;
 mod init;
 mod kind;
+mod map;
 mod outcomes;
 mod pool;
+mod raw;
 mod task_error;
 mod template;
 
 pub use async_result::AsyncResult;
-pub use builder::{BuildError, NoTarget, PoolBuilder};
+pub use builder::{BuildError, PoolBuilder};
 pub use imap::Imap;
 pub use init::init;
-pub use kind::{Commands, Gives, Kind, Lines, Takes, Values};
+pub use kind::{Commands, Gives, Kind, Lines, Native, OneTarget, Takes, Values};
 pub use pool::Pool;
+pub use poolctl_supervisor::host::DeathPolicy;
 pub use poolctl_supervisor::{Exit, GaveUp, ResolveError, StartError, TaskError as Fault};
 pub use task_error::{MapError, TaskError};
 

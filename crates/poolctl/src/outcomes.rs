@@ -1,29 +1,26 @@
-//! Taking the outcomes of a call one by one, in the order of its items.
+//! Taking the outcomes of a call, in the order of its items: one by one, or all that are there.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
-use poolctl_supervisor::Outcome;
 use poolctl_supervisor::host::{Call, Settled};
+use poolctl_supervisor::{Form, Outcome};
 
-use crate::kind::Gives;
-use crate::task_error::TaskError;
+use crate::raw::{Raw, split_first};
+use crate::task_error::{MapError, TaskError};
 
-/// The outcomes of a call that were not taken yet.
+/// Where one stands that takes the outcomes of a call one by one.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
-    call: Arc<Call>,
     /// The item whose outcome is next.
     next: u64,
-    /// Lines of results that came together, from here on.
+    /// Results that came together, from `at` on.
     run: Vec<u8>,
+    form: Form,
     at: usize,
     left: u32,
 }
 
 impl Outcomes {
-    pub(crate) fn of(call: Arc<Call>) -> Self {
-        Self { call, next: 0, run: Vec::new(), at: 0, left: 0 }
+    pub(crate) fn new() -> Self {
+        Self { next: 0, run: Vec::new(), form: Form::Lines, at: 0, left: 0 }
     }
 
     /// The index of the item whose outcome is taken next.
@@ -32,33 +29,114 @@ impl Outcomes {
     }
 
     /// The outcome of the next item, if it is there.
-    pub(crate) fn take<K: Gives<R>, R>(&mut self) -> Option<Result<R, TaskError>> {
+    pub(crate) fn take<R>(
+        &mut self,
+        call: &Call,
+        read: impl Fn(Raw<'_>) -> Result<R, TaskError>,
+    ) -> Option<Result<R, TaskError>> {
         if self.left == 0 {
-            match self.call.take(self.next)? {
-                Settled::Run { count, results } => (self.run, self.at, self.left) = (results, 0, count),
-                Settled::One(report) => {
-                    self.next += 1;
-                    if report.outcome != Outcome::Ok {
-                        return Some(Err(TaskError::of(*report)));
-                    }
-                    let bytes = match report.attempt.out.in_memory() {
-                        Some(bytes) => Ok(Cow::Borrowed(bytes)),
-                        None => report.attempt.out.to_vec().map(Cow::Owned),
-                    };
-                    return Some(bytes.map_err(|source| TaskError::LostResult { source }).and_then(K::read));
+            match call.take(self.next)? {
+                Settled::Run { count, results, form } => {
+                    (self.run, self.form, self.at, self.left) = (results, form, 0, count);
                 }
-                Settled::Refused { why } => {
+                alone => {
                     self.next += 1;
-                    return Some(Err(why.into()));
+                    return Some(read_alone(alone, read));
                 }
-                other => unreachable!("no such outcome: {other:?}"),
             }
         }
         self.left -= 1;
         self.next += 1;
         let rest = &self.run[self.at..];
-        let len = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        self.at += len + 1;
-        Some(K::read(Cow::Borrowed(&rest[..len])))
+        Some(split_first(self.form, rest).and_then(|(result, behind)| {
+            self.at += rest.len() - behind.len();
+            read(Raw::Bytes(result))
+        }))
+    }
+}
+
+/// The results of a map as they come, as far as they are without a gap.
+#[derive(Debug)]
+pub(crate) struct Gathered<R> {
+    /// The item whose outcome is next.
+    next: u64,
+    results: Vec<R>,
+    failed: Option<MapError>,
+}
+
+impl<R> Gathered<R> {
+    /// Expects about `count` results.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self { next: 0, results: Vec::with_capacity(count), failed: None }
+    }
+
+    /// The index of the item whose outcome is taken next.
+    pub(crate) fn next_item(&self) -> u64 {
+        self.next
+    }
+
+    /// Takes the outcomes that are there, of the first `count` items. Once one was not ok those behind it are let go.
+    pub(crate) fn gather(
+        &mut self,
+        call: &Call,
+        count: u64,
+        read: &impl Fn(Raw<'_>) -> Result<R, TaskError>,
+    ) {
+        while self.next < count {
+            let Some(settled) = call.take(self.next) else { return };
+            let first = self.next;
+            self.next += u64::from(settled.count());
+            if self.failed.is_some() {
+                continue;
+            }
+            let before = self.results.len();
+            let kept = match settled {
+                Settled::Run { count, results, form } => {
+                    read_run(form, &results, count, read, &mut self.results)
+                }
+                alone => read_alone(alone, read).map(|result| self.results.push(result)),
+            };
+            if let Err(source) = kept {
+                let item = first + (self.results.len() - before) as u64;
+                self.failed = Some(MapError { item, source });
+                self.results = Vec::new();
+            }
+        }
+    }
+
+    /// All results, when all are there.
+    pub(crate) fn finish(self) -> Result<Vec<R>, MapError> {
+        match self.failed {
+            None => Ok(self.results),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// Reads `count` results that came together. On an error those before it are in `into`.
+#[inline]
+fn read_run<R>(
+    form: Form,
+    mut results: &[u8],
+    count: u32,
+    read: &impl Fn(Raw<'_>) -> Result<R, TaskError>,
+    into: &mut Vec<R>,
+) -> Result<(), TaskError> {
+    into.reserve(count as usize);
+    for _ in 0..count {
+        let (result, behind) = split_first(form, results)?;
+        into.push(read(Raw::Bytes(result))?);
+        results = behind;
+    }
+    Ok(())
+}
+
+/// Reads an outcome that came on its own.
+fn read_alone<R>(settled: Settled, read: impl Fn(Raw<'_>) -> Result<R, TaskError>) -> Result<R, TaskError> {
+    match settled {
+        Settled::One(report) if report.outcome == Outcome::Ok => read(Raw::Output(&report.attempt.out)),
+        Settled::One(report) => Err(TaskError::of(*report)),
+        Settled::Refused { why } => Err(why.into()),
+        other => unreachable!("no outcome of one item: {other:?}"),
     }
 }

@@ -5,10 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_supervisor::host::Refusal;
-use poolctl_supervisor::{Exit, GaveUp, Outcome, Report, TaskError as Fault};
+use poolctl_supervisor::{
+    Exit, GaveUp, Outcome, ParcelError, RemoteError, Report, TaskError as Fault, WorkerId,
+};
 
 /// How much of what a worker wrote on stderr is kept in an error, in bytes.
 const STDERR_TAIL: usize = 4096;
+
+/// What native workers call a panic.
+const PANIC: &str = "panic";
 
 /// Why there is no result of an item.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +28,18 @@ pub enum TaskError {
         message: String,
         /// Where it happened, as the worker's language writes it.
         trace: Option<String>,
+        /// Who ran it; none: that is not known.
+        worker: Option<WorkerId>,
+    },
+    /// The task panicked. Its worker goes on.
+    #[error("the task panicked: {message}")]
+    Panicked {
+        /// What it says.
+        message: String,
+        /// Where it happened, and the backtrace.
+        trace: Option<String>,
+        /// Who ran it; none: that is not known.
+        worker: Option<WorkerId>,
     },
     /// The command ended with a status that is not 0.
     #[error("the command ended with {exit}")]
@@ -38,6 +55,8 @@ pub enum TaskError {
     /// The worker died while it ran the item.
     #[error("the worker died{}", how(*exit, *out_of_memory))]
     WorkerDied {
+        /// Which worker; none: that is not known.
+        worker: Option<WorkerId>,
         /// How it ended; none: that is not known.
         exit: Option<Exit>,
         /// The last it wrote on stderr.
@@ -50,6 +69,8 @@ pub enum TaskError {
     Quarantined {
         /// How often it was tried.
         attempts: u32,
+        /// The last worker; none: that is not known.
+        worker: Option<WorkerId>,
         /// How the last worker ended; none: that is not known.
         exit: Option<Exit>,
         /// The last it wrote on stderr.
@@ -60,6 +81,8 @@ pub enum TaskError {
     TimedOut {
         /// How long it ran, where that is known.
         after: Option<Duration>,
+        /// Who ran it; none: that is not known.
+        worker: Option<WorkerId>,
     },
     /// It was cancelled, or the pool was stopped, before it ended.
     #[error("cancelled")]
@@ -69,6 +92,18 @@ pub enum TaskError {
     BadItem {
         /// Why.
         source: serde_json::Error,
+    },
+    /// Large arguments have no room in shared memory. They were not handed in.
+    #[error("there is no room for the arguments")]
+    NoRoom {
+        /// Why.
+        source: ParcelError,
+    },
+    /// Large arguments cannot be written into shared memory. They were not handed in.
+    #[error("the arguments cannot be written into shared memory")]
+    NotWritten {
+        /// Why.
+        source: io::Error,
     },
     /// The item of a line filter holds a line end. It was not handed in.
     #[error("the item is more than one line")]
@@ -96,6 +131,14 @@ pub enum TaskError {
     /// The pool was closed before.
     #[error("the pool is closed")]
     PoolClosed,
+    /// A worker died, and the pool was to end then ([`DeathPolicy::Break`](crate::DeathPolicy::Break)).
+    #[error("the pool is broken: worker {worker} died ({exit})")]
+    BrokenByDeath {
+        /// Which.
+        worker: WorkerId,
+        /// How it ended.
+        exit: Exit,
+    },
     /// Workers cannot be started.
     #[error("the pool has given up")]
     PoolGaveUp(#[source] Arc<GaveUp>),
@@ -117,12 +160,20 @@ pub struct MapError {
     pub source: TaskError,
 }
 
+impl From<TaskError> for MapError {
+    /// An error that keeps all items from their results, and so the first.
+    fn from(source: TaskError) -> Self {
+        Self { item: 0, source }
+    }
+}
+
 impl From<Refusal> for TaskError {
     fn from(why: Refusal) -> Self {
         match why {
             Refusal::Closed => TaskError::PoolClosed,
             Refusal::GaveUp(reason) => TaskError::PoolGaveUp(reason),
             Refusal::ForkedHost => TaskError::ForkedHost,
+            Refusal::WorkerDied { worker, exit } => TaskError::BrokenByDeath { worker, exit },
             _ => TaskError::PoolBroken,
         }
     }
@@ -133,20 +184,29 @@ impl TaskError {
     pub(crate) fn of(report: Report) -> Self {
         let attempt = report.attempt;
         let stderr = String::from_utf8_lossy(attempt.stderr.tail(STDERR_TAIL)).into_owned();
-        let exit = attempt.exit;
+        let (exit, worker) = (attempt.exit, attempt.worker);
         match (report.outcome, attempt.error) {
-            (Outcome::TimedOut, _) => TaskError::TimedOut { after: attempt.wall },
+            (Outcome::TimedOut, _) => TaskError::TimedOut { after: attempt.wall, worker },
             (Outcome::Cancelled, _) => TaskError::Cancelled,
-            (Outcome::Quarantined, _) => TaskError::Quarantined { attempts: report.attempts, exit, stderr },
-            (Outcome::Failed, Some(Fault::Remote(error))) => {
-                TaskError::Failed { type_name: error.type_name, message: error.msg, trace: error.trace }
+            (Outcome::Quarantined, _) => {
+                TaskError::Quarantined { attempts: report.attempts, worker, exit, stderr }
             }
+            (Outcome::Failed, Some(Fault::Remote(error))) => TaskError::remote(error, worker),
             (_, Some(fault)) => TaskError::Broken(fault),
             (outcome, None) => match exit {
                 Some(exit) if outcome == Outcome::Failed => TaskError::CommandFailed { exit, stderr },
-                _ => TaskError::WorkerDied { exit, stderr, out_of_memory: attempt.out_of_memory },
+                _ => TaskError::WorkerDied { worker, exit, stderr, out_of_memory: attempt.out_of_memory },
             },
         }
+    }
+
+    /// What a worker says of an item.
+    pub(crate) fn remote(error: RemoteError, worker: Option<WorkerId>) -> Self {
+        let RemoteError { type_name, msg: message, trace, .. } = error;
+        if type_name == PANIC {
+            return TaskError::Panicked { message, trace, worker };
+        }
+        TaskError::Failed { type_name, message, trace, worker }
     }
 }
 

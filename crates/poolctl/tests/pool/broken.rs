@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use poolctl_supervisor::host::{Call, Host, Intent, Need, Refusal, Room, Settled};
+use poolctl_supervisor::host::{Call, DeathPolicy, Host, Intent, Need, Refusal, Room, Settled};
 use poolctl_supervisor::{
     ArgumentError, Block, CommandLine, CommandTemplate, Detail, EngineConfig, Item, PoolConfig, Slot, Target,
 };
@@ -33,7 +33,8 @@ fn host(sandbox: &Sandbox) -> Host {
         spill_dir: sandbox.work(),
         memory_per_output: 1 << 20,
     };
-    Host::start(config, Room { items: 100, bytes: 1 << 20 }).expect("a keeper can be had here")
+    let room = Room { items: 100, bytes: 1 << 20 };
+    Host::start(config, room, DeathPolicy::Replace).expect("a keeper can be had here")
 }
 
 fn block(item: &str) -> Block {

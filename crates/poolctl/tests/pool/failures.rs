@@ -20,7 +20,7 @@ pub(crate) fn an_error_crosses_with_type_message_and_trace() {
     let error = pool.apply::<_, u8>(3).expect_err("it raises");
 
     assert_eq!(error.to_string(), "ValueError: not 3");
-    let TaskError::Failed { type_name, message, trace: Some(trace) } = error else {
+    let TaskError::Failed { type_name, message, trace: Some(trace), .. } = error else {
         panic!("another error: {error:?}");
     };
     assert_eq!((type_name.as_str(), message.as_str()), ("ValueError", "not 3"));

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use poolctl::{AsyncResult, Lines, Pool};
+use poolctl::{AsyncResult, Pool, Values};
 use poolctl_testkit::{DEADLINE, Sandbox};
 
 use crate::fixture::{built, calling, echoing, held_item, pid_of_holder};
@@ -59,7 +59,7 @@ fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
 }
 
 /// An item that is held, as a future that has this waker.
-fn held(sandbox: &Sandbox, pool: &Pool, waker: &Waker) -> AsyncResult<poolctl::Values, String> {
+fn held(sandbox: &Sandbox, pool: &Pool<Values>, waker: &Waker) -> AsyncResult<String> {
     let mut result = pool.apply_async(held_item(sandbox, "held")).expect("there is room");
     pid_of_holder(sandbox, "held");
     assert!(poll(&mut result, waker).is_pending());
@@ -71,7 +71,7 @@ pub(crate) fn futures_are_woken_without_anybody_waiting() {
     let pool = built(echoing(&sandbox, 2));
     let submit = |number: u32| pool.apply_async(number.to_string()).expect("there is room");
 
-    let futures: Vec<AsyncResult<Lines, Vec<u8>>> = (0..1000).map(submit).collect();
+    let futures: Vec<AsyncResult<Vec<u8>>> = (0..1000).map(submit).collect();
     let results = run_all(futures);
 
     for (number, result) in results.into_iter().enumerate() {

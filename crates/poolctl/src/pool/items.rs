@@ -1,0 +1,81 @@
+//! Pools of one target: items alone are handed in.
+
+use poolctl_supervisor::host::{Call, Intent};
+
+use super::Pool;
+use crate::async_result::AsyncResult;
+use crate::block::{Batch, single};
+use crate::imap::Imap;
+use crate::kind::{Gives, OneTarget, Takes, read_result, write_item};
+use crate::map;
+use crate::outcomes::Outcomes;
+use crate::task_error::{MapError, TaskError};
+
+impl<K: OneTarget> Pool<K> {
+    /// Runs one item and waits for its result.
+    ///
+    /// # Errors
+    /// [`TaskError`] says how it ended instead.
+    pub fn apply<I, R>(&self, item: I) -> Result<R, TaskError>
+    where
+        K: Takes<I> + Gives<R>,
+    {
+        self.submit(&item, Intent::Wait)?.get()
+    }
+
+    /// Hands one item in and does not wait for its result.
+    ///
+    /// Blocks only while as many items are in flight as the pool's window allows. The item is run also if the
+    /// [`AsyncResult`] is dropped.
+    ///
+    /// # Errors
+    /// The item cannot be handed in.
+    pub fn apply_async<I, R>(&self, item: I) -> Result<AsyncResult<R>, TaskError>
+    where
+        K: Takes<I> + Gives<R>,
+    {
+        self.submit(&item, Intent::Leave)
+    }
+
+    /// Runs every item, in parallel, and returns the results in the order of the items.
+    ///
+    /// Blocks until all have ended, whatever becomes of the first. The items are taken as there is room for them. If
+    /// one cannot travel, or `items` panics, those before it are cancelled.
+    ///
+    /// # Errors
+    /// The first item, in the order of the items, that has no result.
+    pub fn map<I, R>(&self, items: impl IntoIterator<Item = I>) -> Result<Vec<R>, MapError>
+    where
+        K: Takes<I> + Gives<R>,
+    {
+        map::map(self.handle(), items.into_iter(), Batch::new(), write_item::<K, I>, read_result::<K, R>)
+    }
+
+    /// Runs the items as they are wanted and yields the outcomes in the order of the items.
+    ///
+    /// At most the pool's window of items is taken ahead of the outcomes that were yielded, so `items` may be endless.
+    /// They are taken on the calling thread, inside `next`. An item without result is yielded as its error, and does
+    /// not end the rest. Dropping the iterator cancels what is in flight.
+    pub fn imap<I, R, S>(&self, items: S) -> Imap<'_, S::IntoIter, R>
+    where
+        K: Takes<I> + Gives<R>,
+        S: IntoIterator<Item = I>,
+    {
+        let (items, batch) = (items.into_iter(), Batch::new());
+        Imap::new(self.handle(), items, batch, write_item::<K, I>, read_result::<K, R>, self.window)
+    }
+
+    fn submit<I, R>(&self, item: &I, intent: Intent) -> Result<AsyncResult<R>, TaskError>
+    where
+        K: Takes<I> + Gives<R>,
+    {
+        let call = Call::new();
+        self.handle().submit(&call, single(|batch| write_item::<K, I>(item, batch))?, intent)?;
+        Ok(AsyncResult::new(self.handle().clone(), call, 1, finish::<K, R>))
+    }
+}
+
+/// The result of a call of one item.
+fn finish<K: Gives<R>, R>(call: &Call, _: u64) -> Result<R, TaskError> {
+    Outcomes::new().take(call, read_result::<K, R>).unwrap_or(Err(TaskError::PoolBroken))
+}
