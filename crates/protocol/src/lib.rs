@@ -28,6 +28,7 @@ pub mod tsv;
 pub use batch::{BatchMetaError, parse_count, write_batch, write_batch_head};
 pub use bye::{Bye, ByeError};
 pub use claim::{Claim, ClaimError, Ring};
+pub use codec::{DecodeValueError, EncodeValueError, MAX_VALUE_BYTES, decode_value, encode_value};
 pub use excerpt::Excerpt;
 pub use frame::{
     FLAG_IN_MEMFD, FLAG_JSON_LINES, Frame, FrameError, HEADER_BYTES, Header, Kind, MAX_BODY_BYTES,
