@@ -121,6 +121,12 @@ impl Mapping {
     }
 }
 
+/// The unit in which memory is mapped, in bytes: a power of two.
+#[must_use]
+pub fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the range is this value's own, and whoever uses its addresses keeps this value.
