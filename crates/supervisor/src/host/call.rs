@@ -27,8 +27,10 @@ struct State {
     posted: u64,
     /// The first item in the supervisor's numbers, once known.
     first: Option<Item>,
-    /// Sorted by index; what was taken out is gone.
+    /// Sorted by index, unless it is `unordered`; what was taken out is gone.
     outcomes: VecDeque<(u64, Settled)>,
+    /// Outcomes stand in the order in which they came.
+    unordered: bool,
     seats: Vec<(Need, Arc<Seat>)>,
     task: Option<(Need, Waker)>,
     is_cancelled: bool,
@@ -85,6 +87,8 @@ pub enum Need {
     All,
     /// The item of this index has its outcome, all before it having been taken out.
     Next(u64),
+    /// Some item has an outcome that was not taken out. Of calls that are [`Call::unordered`].
+    Any,
 }
 
 impl Call {
@@ -92,6 +96,12 @@ impl Call {
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// A call without items, whose outcomes are taken out in the order in which they come, by [`Call::take_any`].
+    #[must_use]
+    pub fn unordered() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { unordered: true, ..State::default() }) })
     }
 
     /// A call without items, which has `then` called, on a thread of the host's own, when everything that is handed in
@@ -117,6 +127,17 @@ impl Call {
             return state.outcomes.pop_front().map(|(_, settled)| settled);
         }
         state.refusal.clone().map(|why| Settled::Refused { why })
+    }
+
+    /// Takes out the outcome that came first of those left, and says which item it begins with; none, if what is left
+    /// was refused. Of calls that are [`Call::unordered`].
+    #[must_use]
+    pub fn take_any(&self) -> Option<(Option<u64>, Settled)> {
+        let mut state = lock(&self.state);
+        match state.outcomes.pop_front() {
+            Some((index, settled)) => Some((Some(index), settled)),
+            None => state.refusal.clone().map(|why| (None, Settled::Refused { why })),
+        }
     }
 
     /// Looks at the first outcome left.
@@ -190,7 +211,10 @@ impl Call {
         let count = u64::from(settled.count());
         state.settled += count;
         state.posted = state.posted.saturating_sub(count);
-        let place = state.outcomes.partition_point(|(known, _)| *known < index);
+        let place = match state.unordered {
+            true => state.outcomes.len(),
+            false => state.outcomes.partition_point(|(known, _)| *known < index),
+        };
         state.outcomes.insert(place, (index, settled));
         state.call_back(self, wakes);
         state.call_watchers(wakes);
@@ -236,8 +260,9 @@ impl State {
     fn is_met(&self, need: Need) -> bool {
         match need {
             Need::All => self.is_settled() && self.callback.is_over(),
-            Need::Next(_) if self.refusal.is_some() => true,
+            Need::Next(_) | Need::Any if self.refusal.is_some() => true,
             Need::Next(index) => self.outcomes.front().is_some_and(|(first, _)| *first == index),
+            Need::Any => !self.outcomes.is_empty(),
         }
     }
 
@@ -336,6 +361,22 @@ mod tests {
             [Some(1), Some(2), Some(2)]
         );
         assert!(wakes.is_empty(), "nobody waited");
+    }
+
+    #[test]
+    fn outcomes_of_an_unordered_call_come_out_as_they_came_in() {
+        let call = Call::unordered();
+        let mut wakes = Vec::new();
+        call.submit(3);
+        assert!(!call.is_met(Need::Any));
+
+        call.settle(2, run(1), &mut wakes);
+        call.settle(0, run(2), &mut wakes);
+
+        assert!(call.is_met(Need::Any));
+        let taken: Vec<_> =
+            std::iter::from_fn(|| call.take_any()).map(|(first, run)| (first, run.count())).collect();
+        assert_eq!(taken, [(Some(2), 1), (Some(0), 2)]);
     }
 
     #[test]
