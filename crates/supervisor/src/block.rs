@@ -96,7 +96,7 @@ impl Block {
     /// If there is no such item.
     #[must_use]
     pub fn item(&self, index: usize) -> &[u8] {
-        &self.bytes[self.start(index)..self.ends[index] as usize - 1]
+        &self.bytes[self.start(index) as usize..self.ends[index] as usize - 1]
     }
 
     /// Puts the items of `other`, which run the same function, behind those here.
@@ -123,12 +123,20 @@ impl Block {
         found.map_or(&[], |at| &self.attachments[at].1)
     }
 
-    /// Items `from..to`, each with its LF.
-    pub(crate) fn slice(&self, from: usize, to: usize) -> &[u8] {
-        &self.bytes[self.start(from)..self.start(to)]
+    /// How many items from `index` on have no descriptors; none: no further item has any.
+    pub(crate) fn next_attachment(&self, index: usize) -> Option<u32> {
+        let next = self.attachments.partition_point(|(at, _)| (*at as usize) < index);
+        let (at, _) = self.attachments.get(next)?;
+        Some(at - u32::try_from(index).unwrap_or_default())
     }
 
-    fn start(&self, index: usize) -> usize {
-        if index == 0 { 0 } else { self.ends[index - 1] as usize }
+    /// Items `from..to`, each with its LF.
+    pub(crate) fn slice(&self, from: usize, to: usize) -> &[u8] {
+        &self.bytes[self.start(from) as usize..self.start(to) as usize]
+    }
+
+    /// Where item `index` begins.
+    pub(crate) fn start(&self, index: usize) -> u32 {
+        if index == 0 { 0 } else { self.ends[index - 1] }
     }
 }

@@ -3,12 +3,15 @@
 //! Neither blocks. What waits to be sent is bounded by what the engine lets a worker hold; what waits to be understood
 //! by the longest message allowed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use poolctl_sys::{pipe, transfer};
+use poolctl_sys::{ancillary, pipe, transfer};
+
+use crate::block::Attachment;
 
 /// How much is read at once, and the room an inbox begins with, in bytes.
 const READ_BYTES: usize = 64 << 10;
@@ -20,20 +23,41 @@ pub(crate) struct Outbox {
     is_socket: bool,
     bytes: Vec<u8>,
     sent: usize,
+    /// Frames that wait behind `bytes` together with descriptors.
+    packets: VecDeque<Packet>,
     close_when_sent: bool,
+}
+
+/// Bytes that go with descriptors.
+#[derive(Debug)]
+struct Packet {
+    bytes: Vec<u8>,
+    descriptors: Vec<Attachment>,
 }
 
 impl Outbox {
     /// An outbox over the writing end of a pipe.
     pub(crate) fn over_pipe(fd: OwnedFd) -> io::Result<Self> {
         pipe::set_nonblocking(&fd)?;
-        Ok(Self { fd, is_socket: false, bytes: Vec::new(), sent: 0, close_when_sent: false })
+        Ok(Self::new(fd, false))
     }
 
     /// An outbox over a stream socket.
     pub(crate) fn over_socket(fd: OwnedFd) -> io::Result<Self> {
         pipe::set_nonblocking(&fd)?;
-        Ok(Self { fd, is_socket: true, bytes: Vec::new(), sent: 0, close_when_sent: false })
+        Ok(Self::new(fd, true))
+    }
+
+    fn new(fd: OwnedFd, is_socket: bool) -> Self {
+        let (bytes, packets) = (Vec::new(), VecDeque::new());
+        Self { fd, is_socket, bytes, sent: 0, packets, close_when_sent: false }
+    }
+
+    /// Sends `bytes`, a frame, together with descriptors over a stream socket, or keeps them behind what waits. What
+    /// is put in with [`Outbox::bytes`] while they wait overtakes them.
+    pub(crate) fn send_with(&mut self, bytes: Vec<u8>, descriptors: Vec<Attachment>) -> io::Result<()> {
+        self.packets.push_back(Packet { bytes, descriptors });
+        self.flush()
     }
 
     /// What waits; add to its end, then [`Outbox::flush`].
@@ -73,12 +97,27 @@ impl Outbox {
         self.bytes.clear();
         self.bytes.shrink_to(READ_BYTES);
         self.sent = 0;
+        while let Some(packet) = self.packets.front_mut() {
+            let descriptors: Vec<_> = packet.descriptors.iter().map(AsFd::as_fd).collect();
+            match ancillary::send(self.fd.as_fd(), &packet.bytes, &descriptors) {
+                Ok(sent) if sent == packet.bytes.len() => {
+                    self.packets.pop_front();
+                }
+                Ok(sent) => {
+                    // They went with the first byte.
+                    packet.bytes.drain(..sent);
+                    packet.descriptors.clear();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 
     /// Whether something waits for room.
     pub(crate) fn wants_write(&self) -> bool {
-        self.sent < self.bytes.len()
+        self.sent < self.bytes.len() || !self.packets.is_empty()
     }
 
     /// Whether the last `bytes` bytes put in here lie unread: they wait here, or in the pipe.

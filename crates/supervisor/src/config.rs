@@ -65,7 +65,7 @@ pub enum Target {
         stdio: bool,
     },
     /// Functions of a program built with this library, over shared memory.
-    Native(Native),
+    Native(Arc<Native>),
     /// A Python function in warm interpreters.
     Python {
         /// The interpreter.

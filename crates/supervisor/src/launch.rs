@@ -1,20 +1,29 @@
 //! What is started for each target: program, arguments, environment and descriptors, and our ends of them.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use poolctl_sys::{memfd, pipe};
+use poolctl_engine::Timeout;
+use poolctl_protocol::Encoding;
+use poolctl_sys::{cpu, memfd, pipe};
 use poolctl_types::{Item, Moment, Slot};
 
 use crate::capture::{Capture, Keep};
 use crate::channel::Outbox;
-use crate::config::{ArgumentError, Detail, Framing, PoolConfig, Target};
-use crate::link::{Form, FrameLink, LinesLink, Link, Rules, Streams, TextLink, buffering_hint, reading_end};
+use crate::config::{ArgumentError, Detail, Framing, Native, PoolConfig, Target};
+use crate::link::{
+    Form, FrameLink, LinesLink, Link, Manner, NativeLink, Rules, Streams, TextLink, buffering_hint,
+    reading_end,
+};
 use crate::resolve::{ResolveError, resolve};
 
 /// The worker script for Python functions.
 const PYTHON_WORKER: &[u8] = include_bytes!("../python/poolctl_worker.py");
+
+/// Where a worker that may be a native one says so.
+const CONTROL_FD: i32 = 5;
 
 /// Where the worker script lies in a Python worker.
 const SCRIPT_FD: i32 = 6;
@@ -25,9 +34,23 @@ pub(crate) struct Launcher {
     target: Target,
     memory_per_output: usize,
     timing: bool,
+    /// How native workers are to behave.
+    manner: Manner,
+    /// What a protocol worker is to do if it turns out to be a native one.
+    maybe_native: Option<Arc<Native>>,
     /// The program as it was named last, and its path.
     program: (Vec<u8>, PathBuf),
     script: Option<OwnedFd>,
+}
+
+/// A warm worker to be started, and our ends of what it gets.
+#[derive(Debug)]
+pub(crate) struct Warm {
+    pub(crate) launch: Launch,
+    pub(crate) link: Link,
+    /// Where it says hello if it is a native worker, for a target that may be one.
+    pub(crate) control: Option<NativeLink>,
+    pub(crate) streams: Streams,
 }
 
 /// A process to be started.
@@ -73,7 +96,23 @@ impl Launcher {
             _ => None,
         };
         let timing = config.detail == Detail::PerItem;
-        Ok(Self { target, memory_per_output: config.memory_per_output, timing, program, script })
+        let timeout = config.engine.timeout != Timeout::Never;
+        let manner = Manner {
+            timed: timing || timeout || matches!(&target, Target::Native(native) if native.timed),
+            may_spin: (config.engine.slots as usize) < cpu::available(),
+        };
+        let maybe_native = match &target {
+            Target::Worker { function, framing: Framing::JsonLines, stdio: false, .. } => {
+                Some(Arc::new(Native {
+                    encoding: Encoding::Json,
+                    function: function.as_deref().map(Arc::from),
+                    ..Native::default()
+                }))
+            }
+            _ => None,
+        };
+        let memory_per_output = config.memory_per_output;
+        Ok(Self { target, memory_per_output, timing, manner, maybe_native, program, script })
     }
 
     /// The program that is started, for messages.
@@ -118,10 +157,10 @@ impl Launcher {
     }
 
     /// A warm worker for `slot`.
-    pub(crate) fn warm(&self, slot: Slot, now: Moment) -> io::Result<(Launch, Link, Streams)> {
+    pub(crate) fn warm(&self, slot: Slot, now: Moment) -> io::Result<Warm> {
         match &self.target {
             Target::Command(_) => unreachable!("commands are started per item"),
-            Target::Native(_) => Err(io::ErrorKind::Unsupported.into()),
+            Target::Native(native) => self.native(native, slot, now),
             Target::Lines { argv, ahead, reply_timeout, eot } => {
                 let rules = Rules {
                     ahead: *ahead,
@@ -134,7 +173,8 @@ impl Launcher {
                 let fds = vec![(their_stdin, 0), (their_stdout, 1), (their_stderr, 2)];
                 let launch = self.launch(argv.clone(), Vec::new(), fds);
                 let link = Link::Lines(LinesLink::new(outbox, reply, rules, now));
-                Ok((launch, link, Streams { stdout: None, stderr: Some(stderr) }))
+                let streams = Streams { stdout: None, stderr: Some(stderr) };
+                Ok(Warm { launch, link, control: None, streams })
             }
             Target::Worker { argv, framing: Framing::Frames, function, .. } => {
                 self.framed(argv.clone(), function.clone(), worker_env(slot, "frame", (3, 4)), now)
@@ -151,34 +191,65 @@ impl Launcher {
                 if *starmap {
                     env.push(("POOLCTL_STARMAP", "1".to_owned()));
                 }
-                let (mut launch, link, streams) = self.framed(argv, None, env, now)?;
+                let mut warm = self.framed(argv, None, env, now)?;
                 let script = self.script.as_ref().expect("a Python launcher has the script");
-                launch.fds.push((script.try_clone()?, SCRIPT_FD));
-                Ok((launch, link, streams))
+                warm.launch.fds.push((script.try_clone()?, SCRIPT_FD));
+                Ok(warm)
             }
         }
     }
 
-    fn text(
-        &self,
-        argv: Vec<Vec<u8>>,
-        form: Form,
-        slot: Slot,
-        now: Moment,
-    ) -> io::Result<(Launch, Link, Streams)> {
+    fn text(&self, argv: Vec<Vec<u8>>, form: Form, slot: Slot, now: Moment) -> io::Result<Warm> {
         let (their_in, outbox, reply, their_out) = text_channel()?;
         let (stderr, their_stderr) = Capture::make(Keep::Tail)?;
         let name = if form.framing == Framing::Tsv { "tsv" } else { "jsonl" };
+        let mut control = None;
         let (env, stdout, fds) = if form.stdio {
             let fds = vec![(their_in, 0), (their_out, 1), (their_stderr, 2)];
             (worker_env(slot, name, (0, 1)), None, fds)
         } else {
             let (stdout, their_stdout) = Capture::make(Keep::Tail)?;
-            let fds = vec![(their_stdout, 1), (their_stderr, 2), (their_in, 3), (their_out, 4)];
-            (worker_env(slot, name, (3, 4)), Some(stdout), fds)
+            let mut fds = vec![(their_stdout, 1), (their_stderr, 2), (their_in, 3), (their_out, 4)];
+            let mut env = worker_env(slot, name, (3, 4));
+            if let Some(native) = &self.maybe_native {
+                let (ours, theirs) = pipe::stream_pair()?;
+                control = Some(NativeLink::new(ours, Arc::clone(native), self.manner, now)?);
+                fds.push((theirs, CONTROL_FD));
+                env.push(("POOLCTL_CONTROL_FD", CONTROL_FD.to_string()));
+            }
+            (env, Some(stdout), fds)
         };
         let link = Link::Text(TextLink::new(outbox, reply, form, now));
-        Ok((self.launch(argv, env, fds), link, Streams { stdout, stderr: Some(stderr) }))
+        let streams = Streams { stdout, stderr: Some(stderr) };
+        Ok(Warm { launch: self.launch(argv, env, fds), link, control, streams })
+    }
+
+    fn native(&self, native: &Arc<Native>, slot: Slot, now: Moment) -> io::Result<Warm> {
+        let (ours, theirs) = pipe::stream_pair()?;
+        let link = NativeLink::new(ours, Arc::clone(native), self.manner, now)?;
+        let mut env = worker_env(slot, "frame", (3, 4));
+        if std::env::var_os("RUST_BACKTRACE").is_none() {
+            env.push(("RUST_BACKTRACE", "1".to_owned()));
+        }
+        let sets = &native.affinity;
+        if !sets.is_empty() {
+            let set: Vec<_> = sets[slot.index() % sets.len()].iter().map(usize::to_string).collect();
+            env.push(("POOLCTL_AFFINITY", set.join(",")));
+        }
+        let reply = theirs.try_clone()?;
+        let mut fds = vec![(theirs, 3), (reply, 4)];
+        let mut streams = Streams::default();
+        if native.inherit_output {
+            fds.push((io::stdout().as_fd().try_clone_to_owned()?, 1));
+            fds.push((io::stderr().as_fd().try_clone_to_owned()?, 2));
+        } else {
+            let (stdout, their_stdout) = Capture::make(Keep::Tail)?;
+            let (stderr, their_stderr) = Capture::make(Keep::Tail)?;
+            fds.extend([(their_stdout, 1), (their_stderr, 2)]);
+            streams = Streams { stdout: Some(stdout), stderr: Some(stderr) };
+        }
+        let launch = self.launch(native.argv.clone(), env, fds);
+        Ok(Warm { launch, link: Link::Native(Box::new(link)), control: None, streams })
     }
 
     fn framed(
@@ -187,7 +258,7 @@ impl Launcher {
         function: Option<String>,
         mut env: Vec<(&'static str, String)>,
         now: Moment,
-    ) -> io::Result<(Launch, Link, Streams)> {
+    ) -> io::Result<Warm> {
         if self.timing {
             env.push(("POOLCTL_TIMING", "1".to_owned()));
         }
@@ -198,7 +269,8 @@ impl Launcher {
         let reply = theirs.try_clone()?;
         let fds = vec![(their_stdout, 1), (their_stderr, 2), (theirs, 3), (reply, 4), (claim, 5)];
         let streams = Streams { stdout: Some(stdout), stderr: Some(stderr) };
-        Ok((self.launch(argv, env, fds), Link::Frames(link), streams))
+        let launch = self.launch(argv, env, fds);
+        Ok(Warm { launch, link: Link::Frames(link), control: None, streams })
     }
 
     fn launch(

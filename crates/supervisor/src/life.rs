@@ -3,7 +3,7 @@
 use poolctl_sys::pidfd::Pidfd;
 use poolctl_types::{Item, Moment, WorkerId};
 
-use crate::link::{Link, Peer, Streams};
+use crate::link::{Link, NativeLink, Peer, Streams};
 use crate::report::TaskError;
 
 /// One process, from the request to start it until it is settled.
@@ -13,6 +13,8 @@ pub(crate) struct Life {
     pub(crate) pidfd: Option<Pidfd>,
     pub(crate) work: Work,
     pub(crate) streams: Streams,
+    /// Where it says hello if it turns out to be a native worker; until its hello has come some way.
+    pub(crate) control: Option<Box<NativeLink>>,
     /// What it did wrong; nothing more is believed of it.
     pub(crate) fault: Option<TaskError>,
     /// Whether it has said hello (or needs none).
@@ -46,6 +48,7 @@ impl Life {
             pidfd: None,
             work,
             streams,
+            control: None,
             fault: None,
             greeted: false,
             dismissed: false,
@@ -105,6 +108,16 @@ impl Lives {
         (Token::of(life.worker, token.channel) == token).then_some(life)
     }
 
+    /// How many slots there are.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The life in this slot.
+    pub(crate) fn in_slot(&mut self, slot: usize) -> Option<&mut Life> {
+        self.slots.get_mut(slot)?.as_deref_mut()
+    }
+
     /// Every life.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Life> {
         self.slots.iter().flatten().map(Box::as_ref)
@@ -127,10 +140,11 @@ pub(crate) enum Channel {
     Stdout,
     Stderr,
     Pidfd,
+    Control,
 }
 
-const CHANNELS: [Channel; 5] =
-    [Channel::Reply, Channel::Input, Channel::Stdout, Channel::Stderr, Channel::Pidfd];
+const CHANNELS: [Channel; 6] =
+    [Channel::Reply, Channel::Input, Channel::Stdout, Channel::Stderr, Channel::Pidfd, Channel::Control];
 
 /// How many bits of a token hold the generation: enough that an old one is not met again within one wait.
 const GENERATION_BITS: u32 = 24;

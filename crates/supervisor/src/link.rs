@@ -4,6 +4,8 @@
 
 mod frames;
 mod lines;
+mod native;
+mod prints;
 mod ring;
 mod text;
 
@@ -15,8 +17,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolctl_engine::Event;
-use poolctl_protocol::{Bye, Hello, RemoteError};
+use poolctl_engine::{Claim, Event};
+use poolctl_protocol::{Bye, Hello, RemoteError, Stream};
 use poolctl_types::{Item, ItemRange, Moment, WorkerId};
 
 use crate::capture::{Capture, Stage};
@@ -29,6 +31,7 @@ use crate::store::Store;
 
 pub(crate) use frames::FrameLink;
 pub(crate) use lines::{LinesLink, Rules, buffering_hint, reading_end};
+pub(crate) use native::{Manner, NativeLink};
 pub(crate) use text::{Form, TextLink};
 
 /// A worker that closed its link may take this long to die of it before it counts as broken.
@@ -43,6 +46,8 @@ pub(crate) enum Link {
     Text(TextLink),
     /// The worker protocol in frames.
     Frames(FrameLink),
+    /// Rings in shared memory.
+    Native(Box<NativeLink>),
 }
 
 /// Who is at the other end.
@@ -107,6 +112,7 @@ impl Link {
             Link::Lines(link) => link.dispatch(items, desk),
             Link::Text(link) => link.dispatch(items, attempt, desk),
             Link::Frames(link) => link.dispatch(items, desk),
+            Link::Native(link) => link.dispatch(items, attempt, desk),
         }
     }
 
@@ -122,6 +128,7 @@ impl Link {
             Link::Lines(link) => link.receive(peer, streams, desk, sink),
             Link::Text(link) => link.receive(peer, streams, desk, sink),
             Link::Frames(link) => link.receive(peer, streams, desk, sink),
+            Link::Native(link) => link.receive(peer, desk, sink),
         }
     }
 
@@ -131,6 +138,7 @@ impl Link {
             Link::Lines(link) => (link.outbox.as_mut(), &mut link.closed),
             Link::Text(link) => (link.outbox.as_mut(), &mut link.closed),
             Link::Frames(link) => (Some(&mut link.outbox), &mut link.closed),
+            Link::Native(link) => (Some(&mut link.outbox), &mut link.closed),
         };
         if let Some(outbox) = outbox
             && outbox.flush().is_err()
@@ -146,6 +154,7 @@ impl Link {
             Link::Lines(link) => finish(&mut link.outbox),
             Link::Text(link) => finish(&mut link.outbox),
             Link::Frames(link) => link.outbox.finish(),
+            Link::Native(link) => link.finish(),
         }
         self.close_if_finished();
     }
@@ -155,13 +164,14 @@ impl Link {
             Link::Lines(link) => close_if_finished(&mut link.outbox),
             Link::Text(link) => close_if_finished(&mut link.outbox),
             Link::Frames(link) => link.shut_down_if_finished(),
+            Link::Native(link) => link.shut_down_if_finished(),
         }
     }
 
     /// Says that an item is not wanted any more.
     pub(crate) fn cancel(&mut self, item: Item, now: Moment) {
         match self {
-            Link::Lines(_) => {}
+            Link::Lines(_) | Link::Native(_) => {}
             Link::Text(link) => link.cancel(item),
             Link::Frames(link) => link.cancel(item),
         }
@@ -174,6 +184,7 @@ impl Link {
             Link::Lines(link) => link.reply.as_ref().map(AsFd::as_fd),
             Link::Text(link) => link.reply.as_ref().map(AsFd::as_fd),
             Link::Frames(link) => link.is_open().then(|| link.outbox.as_fd()),
+            Link::Native(link) => link.is_open().then(|| link.outbox.as_fd()),
         }
     }
 
@@ -188,6 +199,7 @@ impl Link {
             Link::Lines(link) => link.outbox.as_ref().map(|outbox| (outbox, false)),
             Link::Text(link) => link.outbox.as_ref().map(|outbox| (outbox, false)),
             Link::Frames(link) => Some((&link.outbox, true)),
+            Link::Native(link) => Some((&link.outbox, true)),
         }
     }
 
@@ -198,7 +210,11 @@ impl Link {
 
     /// Whether the other end of [`Link::shared_fd`] is open as far as known.
     pub(crate) fn is_shared_open(&self) -> bool {
-        matches!(self, Link::Frames(link) if link.is_open())
+        match self {
+            Link::Lines(_) | Link::Text(_) => false,
+            Link::Frames(link) => link.is_open(),
+            Link::Native(link) => link.is_open(),
+        }
     }
 
     /// Whether the worker has said hello, or needs none.
@@ -207,6 +223,7 @@ impl Link {
             Link::Lines(link) => link.greeted,
             Link::Text(link) => link.is_greeted(),
             Link::Frames(link) => link.is_greeted(),
+            Link::Native(link) => link.is_greeted(),
         }
     }
 
@@ -216,6 +233,7 @@ impl Link {
             Link::Lines(link) => (link.look_at(), link.closed),
             Link::Text(link) => (link.look_at(), link.closed),
             Link::Frames(link) => (link.look_at(), link.closed),
+            Link::Native(link) => (link.look_at(), link.closed),
         };
         let closed = closed.map(|since| since + CLOSED_GRACE);
         own.into_iter().chain(closed).min()
@@ -233,6 +251,7 @@ impl Link {
             Link::Lines(link) => link.closed,
             Link::Text(link) => link.closed,
             Link::Frames(link) => link.closed,
+            Link::Native(link) => link.closed,
         };
         if closed.is_some_and(|since| since + CLOSED_GRACE <= desk.now) {
             return Err(BadReply::Closed.into());
@@ -241,6 +260,7 @@ impl Link {
             Link::Lines(link) => link.look(peer, streams, desk, sink),
             Link::Text(link) => link.look(desk),
             Link::Frames(link) => link.drain(peer, desk, sink),
+            Link::Native(link) => link.drain(peer, desk, sink),
         }
     }
 
@@ -249,7 +269,7 @@ impl Link {
         match self {
             Link::Lines(link) => link.holds_unread(store),
             Link::Text(link) => link.holds_unread(store),
-            Link::Frames(_) => false,
+            Link::Frames(_) | Link::Native(_) => false,
         }
     }
 
@@ -266,6 +286,7 @@ impl Link {
             Link::Lines(link) => link.closed.get_or_insert(now),
             Link::Text(link) => link.closed.get_or_insert(now),
             Link::Frames(link) => link.closed.get_or_insert(now),
+            Link::Native(link) => link.closed.get_or_insert(now),
         };
     }
 
@@ -275,6 +296,7 @@ impl Link {
             Link::Lines(link) => link.held.oldest(),
             Link::Text(link) => link.held.oldest(),
             Link::Frames(link) => link.held.oldest(),
+            Link::Native(link) => link.held.oldest(),
         }
     }
 
@@ -283,6 +305,58 @@ impl Link {
         match self {
             Link::Lines(_) | Link::Text(_) => None,
             Link::Frames(link) => link.begun(now).or_else(|| link.held.oldest()),
+            Link::Native(link) => link.claimed(now).map(|claim| claim.item).or_else(|| link.held.oldest()),
+        }
+    }
+
+    /// The item that the worker says it has begun and not answered, where it can say so.
+    pub(crate) fn claimed(&self, now: Moment) -> Option<Claim> {
+        match self {
+            Link::Lines(_) | Link::Text(_) => None,
+            Link::Frames(link) => link.claimed(now),
+            Link::Native(link) => link.claimed(now),
+        }
+    }
+
+    /// Of a dead worker: tells what it published last, and says which item it had begun.
+    pub(crate) fn last_claim(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Option<Item> {
+        match self {
+            Link::Lines(_) | Link::Text(_) => None,
+            Link::Frames(link) => link.last_claim(peer, desk, sink),
+            Link::Native(link) => link.last_claim(peer, desk, sink),
+        }
+    }
+
+    /// Gives bytes that came over descriptor 1 or 2 to the item begun just now; false: the link keeps no prints.
+    pub(crate) fn print_raw(
+        &mut self,
+        stream: Stream,
+        bytes: &[u8],
+        peer: Peer,
+        sink: &mut dyn Sink,
+    ) -> bool {
+        match self {
+            Link::Lines(_) | Link::Text(_) => return false,
+            Link::Frames(link) => link.print_raw(stream, bytes, peer, sink),
+            Link::Native(link) => link.print_raw(stream, bytes, peer, sink),
+        }
+        true
+    }
+
+    /// What an item printed, where the link keeps prints.
+    pub(crate) fn take_prints(&mut self, item: Item) -> (Output, Output) {
+        match self {
+            Link::Lines(_) | Link::Text(_) => Default::default(),
+            Link::Frames(link) => link.take_prints(item),
+            Link::Native(link) => link.take_prints(item),
+        }
+    }
+
+    /// The link, if it is one over shared memory.
+    pub(crate) fn native(&self) -> Option<&NativeLink> {
+        match self {
+            Link::Native(link) => Some(link),
+            Link::Lines(_) | Link::Text(_) | Link::Frames(_) => None,
         }
     }
 
@@ -291,7 +365,7 @@ impl Link {
         match self {
             Link::Lines(link) => link.is_fenced(),
             Link::Text(link) => link.is_single(),
-            Link::Frames(_) => false,
+            Link::Frames(_) | Link::Native(_) => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use crate::parcels::Parcel;
 use crate::spill::{Extent, Spill};
 
 /// What an item gave out, in full.
@@ -10,6 +11,18 @@ use crate::spill::{Extent, Spill};
 pub struct Output {
     spilled: Option<Spilled>,
     memory: Vec<u8>,
+    lodged: Option<Lodged>,
+}
+
+/// The value of a native worker that came in a parcel: its bytes, and behind them those of its large buffers.
+#[derive(Debug)]
+pub struct Lodged {
+    /// What holds it.
+    pub parcel: Arc<Parcel>,
+    /// How long the value itself is, in bytes.
+    pub main: u64,
+    /// How long it is with its buffers, in bytes.
+    pub whole: u64,
 }
 
 /// The earlier part of an output, in the spill file. Dropping it gives the room back.
@@ -20,10 +33,21 @@ struct Spilled {
 }
 
 impl Output {
+    /// An output that came in a parcel.
+    pub(crate) fn lodged(lodged: Lodged) -> Self {
+        Self { lodged: Some(lodged), ..Self::default() }
+    }
+
+    /// The parcel it came in, if it did: the rest is empty then.
+    #[must_use]
+    pub fn parcel(&self) -> Option<&Lodged> {
+        self.lodged.as_ref()
+    }
+
     /// Its length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.spilled_len() + self.memory.len() as u64
+        self.spilled_len() + self.memory.len() as u64 + self.lodged.as_ref().map_or(0, |lodged| lodged.whole)
     }
 
     /// Whether there is nothing.
@@ -41,7 +65,7 @@ impl Output {
     /// The whole of it, if none of it was spilled.
     #[must_use]
     pub fn in_memory(&self) -> Option<&[u8]> {
-        self.spilled.is_none().then_some(&self.memory[..])
+        (self.spilled.is_none() && self.lodged.is_none()).then_some(&self.memory[..])
     }
 
     /// Adds `bytes`; what is then over `limit` bytes of memory goes to `spill`.
@@ -87,6 +111,17 @@ impl Output {
                 }
             }
         }
+        if let Some(lodged) = &self.lodged {
+            let mut piece = vec![0; 256 << 10];
+            let mut at = 0;
+            while at < lodged.whole {
+                let len =
+                    usize::try_from(lodged.whole - at).map_or(piece.len(), |left| left.min(piece.len()));
+                lodged.parcel.read_at(&mut piece[..len], at)?;
+                to.write_all(&piece[..len])?;
+                at += len as u64;
+            }
+        }
         to.write_all(&self.memory)
     }
 
@@ -113,7 +148,7 @@ impl Output {
 
 impl From<Vec<u8>> for Output {
     fn from(memory: Vec<u8>) -> Self {
-        Self { spilled: None, memory }
+        Self { memory, ..Self::default() }
     }
 }
 

@@ -10,6 +10,7 @@ use poolctl_protocol::{
     ByeError, ClaimError, Excerpt, FrameError, HelloError, Kind, Level, MetaError, PROTOCOL_VERSION, Record,
     RecordError, RemoteError, RemoteErrorError, ReplyError, ValueError, record_start,
 };
+use poolctl_shm::Lie;
 use poolctl_types::{Exit, Item, ItemRange, Moment, WorkerId};
 
 use crate::config::ArgumentError;
@@ -284,6 +285,15 @@ pub enum BadReply {
     /// A record that is none, in a native worker's ring.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A number in a native worker's shared memory that cannot be.
+    #[error("its shared memory is damaged: {0}")]
+    Shared(#[from] Lie),
+    /// A native worker's record that says nothing, or nothing that is due.
+    #[error("a record that says nothing")]
+    Senseless,
+    /// A native worker's answer to nothing.
+    #[error("an answer to an item that it was not given or has answered before")]
+    Uncalled,
     /// Bytes in the ring that end in the middle of a frame.
     #[error("its result ring ends in the middle of a frame")]
     TornRing,
@@ -407,6 +417,18 @@ pub struct LastStart {
     pub error: Option<TaskError>,
     /// The last bytes it wrote on stderr.
     pub stderr: Vec<u8>,
+}
+
+/// An error with its sources, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
 
 /// A remote error in one line: `ValueError: bad value`.

@@ -49,6 +49,14 @@ impl Store {
         stored.block.item(stored.index(item))
     }
 
+    /// The block in which unsettled items begin, the index of the first in it, and how many of them stand in it.
+    pub(crate) fn part(&self, items: ItemRange) -> (&Block, usize, u32) {
+        let stored = &self.blocks[self.position(items.first)];
+        let end = items.end().0.min(stored.end());
+        let count = u32::try_from(end - items.first.0).expect("part of a range");
+        (&stored.block, stored.index(items.first), count)
+    }
+
     /// The payloads of unsettled items, each with its LF, as few slices as can be.
     pub(crate) fn slices(&self, items: ItemRange) -> impl Iterator<Item = &[u8]> {
         let mut at = items.first;

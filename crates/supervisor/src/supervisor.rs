@@ -16,6 +16,7 @@ mod deaths;
 mod effects;
 mod readiness;
 mod starts;
+mod waiting;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_engine::{Counts, Engine, Event, Gate, Stop};
-use poolctl_sys::clock;
 use poolctl_sys::poller::{Interest, Poller, Ready};
 use poolctl_sys::waker::Waker;
+use poolctl_sys::{clock, cpu};
 use poolctl_types::{Item, Moment, WorkerId};
 
 use crate::block::Block;
@@ -78,6 +79,9 @@ pub struct Supervisor {
     /// When a keeper that carries nothing out any more is killed, and everything with it.
     overdue: Option<Moment>,
     may_spin: bool,
+    /// When the poller was asked last.
+    polled: Moment,
+    processors: usize,
 }
 
 /// Whether there is a keeper.
@@ -195,6 +199,8 @@ impl Supervisor {
             grace,
             overdue: None,
             may_spin: false,
+            polled: now,
+            processors: cpu::available(),
         };
         supervisor.watch_keeper().map_err(StartError::Setup)?;
         Ok(supervisor)
@@ -322,10 +328,9 @@ impl Supervisor {
         }
         let mut ready = std::mem::take(&mut self.ready);
         let wait_time = if fed { Some(Duration::ZERO) } else { self.wait_time(until) };
-        if let Err(error) = self.poller.wait(&mut ready, wait_time) {
-            tracing::error!(%error, "cannot wait for events");
-        }
+        self.wait(&mut ready, wait_time);
         self.desk.now = clock::now();
+        self.hear_rings(sink);
         for event in ready.drain(..) {
             self.handle(event, sink);
         }

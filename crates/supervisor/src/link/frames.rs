@@ -4,7 +4,6 @@
 //! What it published in the ring before it died is drained and counts; half a frame on the socket is dropped; the one
 //! item claimed and not answered was started, the others were not.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -16,10 +15,10 @@ use poolctl_protocol::{
 };
 use poolctl_types::{Item, ItemRange, Moment};
 
+use super::prints::Prints;
 use super::ring::RingReader;
 use super::text::capacity_of;
 use super::{Breach, Peer, Streams};
-use crate::capture::{push_tail, tail_output};
 use crate::channel::{Filled, Inbox, Outbox};
 use crate::config::Detail;
 use crate::desk::{Delivery, Desk};
@@ -52,15 +51,9 @@ pub(crate) struct FrameLink {
     answered: Moment,
     /// Which item that was.
     last_answered: Option<Item>,
-    prints: BTreeMap<Item, Prints>,
+    prints: Prints,
     /// Results of neighbours that are told together.
     run: Run,
-}
-
-#[derive(Debug, Default)]
-struct Prints {
-    stdout: (Vec<u8>, u64),
-    stderr: (Vec<u8>, u64),
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +80,7 @@ impl FrameLink {
             heard: now,
             answered: now,
             last_answered: None,
-            prints: BTreeMap::new(),
+            prints: Prints::default(),
             run: Run::default(),
         };
         Ok((link, claim))
@@ -315,7 +308,7 @@ impl FrameLink {
     ) -> Result<(), Breach> {
         let meta = LogMeta::parse(frame.meta).map_err(BadReply::from)?;
         match meta.stream {
-            Some(stream) => self.print(item, stream, frame.payload, peer, sink),
+            Some(stream) => self.prints.keep(Some(item), stream, frame.payload, &self.held, peer, sink),
             None => {
                 let text = String::from_utf8_lossy(frame.payload).into_owned();
                 let item = self.held.contains(item).then_some(item);
@@ -325,34 +318,16 @@ impl FrameLink {
         Ok(())
     }
 
-    /// Keeps what an item printed until it is answered; what belongs to no held item is the worker's.
-    fn print(&mut self, item: Item, stream: Stream, bytes: &[u8], peer: Peer, sink: &mut dyn Sink) {
-        if !self.held.contains(item) {
-            sink.notice(Notice::WorkerOutput { worker: peer.worker, stream, bytes: bytes.to_vec() });
-            return;
-        }
-        let prints = self.prints.entry(item).or_default();
-        let (kept, dropped) = match stream {
-            Stream::Stdout => &mut prints.stdout,
-            Stream::Stderr => &mut prints.stderr,
-        };
-        push_tail(kept, bytes, dropped);
-    }
-
     /// Gives bytes that came over descriptor 1 or 2 to the item claimed just now.
     pub(crate) fn print_raw(&mut self, stream: Stream, bytes: &[u8], peer: Peer, sink: &mut dyn Sink) {
         let claimed = self.ring.claim().ok().and_then(|claim| claim.claimed).map(Item);
-        let item = claimed.or_else(|| self.held.oldest()).unwrap_or(Item(u64::MAX));
-        self.print(item, stream, bytes, peer, sink);
+        let item = claimed.or_else(|| self.held.oldest());
+        self.prints.keep(item, stream, bytes, &self.held, peer, sink);
     }
 
     /// What an item printed, its last words included.
     pub(crate) fn take_prints(&mut self, item: Item) -> (Output, Output) {
-        let Some(mut prints) = self.prints.remove(&item) else { return Default::default() };
-        (
-            tail_output(&mut prints.stdout.0, &mut prints.stdout.1),
-            tail_output(&mut prints.stderr.0, &mut prints.stderr.1),
-        )
+        self.prints.take(item)
     }
 
     fn known(&mut self, item: Item, frame: &Frame<'_>, peer: Peer, desk: &Desk) -> Result<Attempt, BadReply> {

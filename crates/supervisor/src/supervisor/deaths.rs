@@ -24,7 +24,7 @@ use crate::channel::Filled;
 use crate::desk::Delivery;
 use crate::keeper::{self, Keeper};
 use crate::life::{Channel, Life, Token, Work};
-use crate::link::{FrameLink, Link, attempt};
+use crate::link::attempt;
 use crate::output::Output;
 use crate::report::{Attempt, GaveUp, LastStart, Notice, Sink, TaskError};
 
@@ -114,9 +114,9 @@ impl Supervisor {
                 }
             }
         }
-        let claimed = match &mut **link {
-            Link::Frames(link) if life.fault.is_none() => link.last_claim(peer, &mut self.desk, sink),
-            _ => None,
+        let claimed = match life.fault {
+            None => link.last_claim(peer, &mut self.desk, sink),
+            Some(_) => None,
         };
         let started = claimed.or_else(|| link.oldest_held());
         let (stdout, stderr) = last_words(life, started, self, sink);
@@ -136,7 +136,7 @@ impl Supervisor {
         let mut known = Attempt { worker: Some(worker), pid: peer.pid, ..Attempt::default() };
         ending.tell(&mut known);
         (known.stdout, known.stderr, known.error) = (stdout.into(), stderr.into(), life.fault.take());
-        if let Some(link) = frames_of(&mut life.work) {
+        if let Work::Warm(link) = &life.work {
             known.started = link.claimed(self.desk.now).map(|claim| claim.since);
             known.wall = known.started.map(|since| self.desk.now - since);
         }
@@ -276,29 +276,26 @@ fn last_words(
         if bytes.is_empty() {
             continue;
         }
-        match frames_of(&mut life.work) {
-            Some(link) if greeted => link.print_raw(kind, &bytes, peer, sink),
-            _ if started.is_some() || !greeted => *words = bytes,
-            _ => sink.notice(Notice::WorkerOutput { worker, stream: kind, bytes }),
+        let is_kept = match &mut life.work {
+            Work::Warm(link) if greeted => link.print_raw(kind, &bytes, peer, sink),
+            Work::Warm(_) | Work::Command { .. } => false,
+        };
+        if is_kept {
+            continue;
+        }
+        if started.is_some() || !greeted {
+            *words = bytes;
+        } else {
+            sink.notice(Notice::WorkerOutput { worker, stream: kind, bytes });
         }
     }
-    if let (Some(link), Some(item)) = (frames_of(&mut life.work), started) {
+    if let (Work::Warm(link), Some(item)) = (&mut life.work, started) {
         let (stdout, stderr) = link.take_prints(item);
         for (words, output) in words.iter_mut().zip([stdout, stderr]) {
             words.extend(output.to_vec().unwrap_or_default());
         }
     }
     words.into()
-}
-
-fn frames_of(work: &mut Work) -> Option<&mut FrameLink> {
-    match work {
-        Work::Warm(link) => match &mut **link {
-            Link::Frames(link) => Some(link),
-            Link::Lines(_) | Link::Text(_) => None,
-        },
-        Work::Command { .. } => None,
-    }
 }
 
 fn nanos(span: Duration) -> u64 {

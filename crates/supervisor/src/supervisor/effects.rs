@@ -32,10 +32,8 @@ impl Supervisor {
                 }
             }
             Effect::Probe(worker) => {
-                let claim = match link_of(self.lives.get_mut(worker)) {
-                    Some(Link::Frames(link)) => link.claimed(self.desk.now),
-                    _ => None,
-                };
+                let now = self.desk.now;
+                let claim = link_of(self.lives.get_mut(worker)).and_then(|link| link.claimed(now));
                 self.desk.tell_plain(Event::Claimed { worker, claim }, sink);
             }
             Effect::Cancel { worker, item } => {

@@ -13,6 +13,7 @@ use super::deaths::Usage;
 use super::effects::link_of;
 use super::{KEEPER_PIDFD, KEEPER_SOCKET, KeeperState, Supervisor, WAKER};
 use crate::capture::{Capture, Stage};
+use crate::channel::Filled;
 use crate::keeper::Report;
 use crate::life::{Channel, Life, Token, Work};
 use crate::link::Link;
@@ -54,6 +55,7 @@ impl Supervisor {
             }
             Channel::Stdout => self.capture(worker, Stream::Stdout, sink),
             Channel::Stderr => self.capture(worker, Stream::Stderr, sink),
+            Channel::Control => self.hear_control(worker, sink),
             Channel::Pidfd => self.lost_worker_ended(worker, sink),
         }
     }
@@ -73,11 +75,14 @@ impl Supervisor {
     fn receive(&mut self, worker: WorkerId, sink: &mut dyn Sink) {
         let Some(life) = self.lives.get_mut(worker) else { return };
         let peer = life.peer();
-        let Life { work: Work::Warm(link), streams, fault: None, greeted, .. } = life else { return };
+        let Life { work: Work::Warm(link), streams, control, fault: None, greeted, .. } = life else {
+            return;
+        };
         let was_open = link.is_shared_open();
         let received = link.receive(peer, streams, &mut self.desk, sink);
         if !*greeted && link.is_greeted() {
             *greeted = true;
+            *control = None;
             let (stdout, stderr) = streams.take(&mut self.desk.scratch, &self.desk.spill);
             for (stream, output) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
                 if !output.is_empty() {
@@ -99,6 +104,32 @@ impl Supervisor {
         }
     }
 
+    /// A worker that may be a native one says so, or that it is none.
+    fn hear_control(&mut self, worker: WorkerId, sink: &mut dyn Sink) {
+        let Some(life) = self.lives.get_mut(worker) else { return };
+        let peer = life.peer();
+        let Some(mut control) = life.control.take() else { return };
+        let heard = control.receive(peer, &mut self.desk, sink);
+        if matches!(heard, Ok(Filled::Closed)) {
+            // It has no use for it, and says hello in its own way.
+            return;
+        }
+        let Some(life) = self.lives.get_mut(worker) else { return };
+        if !control.has_said_hello() && heard.is_ok() {
+            life.control = Some(control);
+            return;
+        }
+        let reply = Token::of(worker, Channel::Reply).number();
+        if let Err(error) = self.poller.modify(control.as_fd(), reply, Interest::Read) {
+            tracing::error!(%error, %worker, "cannot watch its link");
+        }
+        life.greeted = control.is_greeted();
+        life.work = Work::Warm(Box::new(Link::Native(control)));
+        if let Err(breach) = heard {
+            self.accuse(worker, breach, sink);
+        }
+    }
+
     /// Reads what a process wrote on one of its streams.
     fn capture(&mut self, worker: WorkerId, stream: Stream, sink: &mut dyn Sink) {
         let Some(life) = self.lives.get_mut(worker) else { return };
@@ -116,11 +147,8 @@ impl Supervisor {
             && !(link.prints_belong_to_item() && link.oldest_held().is_some())
         {
             let bytes = taken(capture);
-            match &mut **link {
-                Link::Frames(link) => link.print_raw(stream, &bytes, peer, sink),
-                Link::Lines(_) | Link::Text(_) => {
-                    sink.notice(Notice::WorkerOutput { worker, stream, bytes });
-                }
+            if !link.print_raw(stream, &bytes, peer, sink) {
+                sink.notice(Notice::WorkerOutput { worker, stream, bytes });
             }
         }
         if stage == Stage::Closed
@@ -182,7 +210,7 @@ impl Supervisor {
     }
 
     /// Retires a worker that has grown too large.
-    fn weigh(&mut self, worker: WorkerId, sink: &mut dyn Sink) {
+    pub(super) fn weigh(&mut self, worker: WorkerId, sink: &mut dyn Sink) {
         let (Some(limit), Some(life)) = (self.max_rss, self.lives.get_mut(worker)) else { return };
         if self.desk.now - life.weighed < WEIGH_EVERY {
             return;

@@ -10,9 +10,8 @@ use poolctl_types::{Item, WorkerId};
 
 use super::{KEEPER_PIDFD, KEEPER_SOCKET, KeeperState, Supervisor};
 use crate::desk::Delivery;
-use crate::launch::{Launch, LaunchError};
+use crate::launch::{Launch, LaunchError, Warm};
 use crate::life::{Channel, Life, Token, Work};
-use crate::link::Streams;
 use crate::report::{Attempt, GaveUp, LastStart, Sink, TaskError};
 
 /// What the kernel answers when it has no room just now.
@@ -29,13 +28,17 @@ impl Supervisor {
                 if let Some(path) = self.desk.interpreter.take() {
                     self.launcher.learn_interpreter(&path);
                 }
-                let started = self.launcher.warm(worker.slot, now);
-                (worker, started.map(|(launch, link, streams)| (launch, Work::Warm(Box::new(link)), streams)))
+                let started = self.launcher.warm(worker.slot, now).map(|warm| {
+                    let Warm { launch, link, control, streams } = warm;
+                    let control = control.map(Box::new);
+                    (launch, Life { control, ..Life::new(worker, Work::Warm(Box::new(link)), streams, now) })
+                });
+                (worker, started)
             }
             Effect::Run { worker, item, .. } => {
                 let work = Work::Command { item, started: None };
                 match self.launcher.command(item, self.desk.store.item(item), worker.slot) {
-                    Ok((launch, streams)) => (worker, Ok((launch, work, streams))),
+                    Ok((launch, streams)) => (worker, Ok((launch, Life::new(worker, work, streams, now)))),
                     Err(LaunchError::Io(error)) => (worker, Err(error)),
                     Err(LaunchError::Argument(error)) => {
                         return self.refuse_item(worker, item, error.into(), sink);
@@ -47,8 +50,7 @@ impl Supervisor {
             }
             _ => unreachable!("only starts come here"),
         };
-        let asked =
-            started.and_then(|(launch, work, streams)| self.ask_keeper(worker, launch, work, streams));
+        let asked = started.and_then(|(launch, life)| self.ask_keeper(launch, life));
         if let Err(reason) = asked {
             let item = match effect {
                 Effect::Run { item, .. } => Some(item),
@@ -58,17 +60,12 @@ impl Supervisor {
         }
     }
 
-    fn ask_keeper(
-        &mut self,
-        worker: WorkerId,
-        launch: Launch,
-        work: Work,
-        streams: Streams,
-    ) -> io::Result<()> {
+    fn ask_keeper(&mut self, mut launch: Launch, life: Life) -> io::Result<()> {
+        let (worker, streams) = (life.worker, &life.streams);
         let KeeperState::Alive(keeper) = &mut self.keeper else {
             unreachable!("starts wait for a keeper");
         };
-        if let Work::Warm(link) = &work
+        if let Work::Warm(link) = &life.work
             && let Some(fd) = link.reply_fd()
         {
             self.poller.add(fd, Token::of(worker, Channel::Reply).number(), Interest::Read)?;
@@ -82,10 +79,17 @@ impl Supervisor {
                 self.poller.add(capture.as_fd(), Token::of(worker, channel).number(), Interest::Read)?;
             }
         }
+        if let Some(control) = &life.control {
+            self.poller.add(control.as_fd(), Token::of(worker, Channel::Control).number(), Interest::Read)?;
+        }
+        if matches!(life.work, Work::Warm(_)) {
+            // So that a worker can tell that it is one, and not just a descendant that inherited its environment.
+            launch.env.push(("POOLCTL_PARENT", keeper.pidfd().pid().to_string()));
+        }
         let argv: Vec<&[u8]> = launch.argv.iter().map(Vec::as_slice).collect();
         let path = launch.path.as_os_str().as_bytes();
         keeper.spawn(worker, path, &argv, &launch.env, launch.fds)?;
-        self.lives.insert(Life::new(worker, work, streams, self.desk.now));
+        self.lives.insert(life);
         Ok(())
     }
 
