@@ -18,6 +18,9 @@ mod functions;
 mod posting;
 mod records;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
