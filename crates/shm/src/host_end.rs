@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::bell::{AWAKE, NO_ROOM, NOTHING_TO_DO, Ringer, say_asleep};
+use crate::claim::{self, Claim};
 use crate::page::{
     BEGUN, BELL, CONSUMED, DRAINED, FLAGS, HOST_SLEEPS, HostPage, POSTED, PUBLISHED, SPIN_NS, STARTED_NS,
     TIMED, WORKER_SLEEPS, WorkerPage,
@@ -36,41 +37,29 @@ pub struct WorkerFds {
     pub results: OwnedFd,
 }
 
-/// Which item a worker says it is at. Not checked: it is for the host to know how many it has posted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Claim {
-    /// How many items the worker has begun in its life.
-    pub begun: u64,
-    /// When the last of them began, on the monotonic clock, if items are timed. While the worker is between two items
-    /// it may be when the next one began: never too early.
-    pub started_ns: u64,
-}
-
 /// A number of the worker that cannot be. The worker is broken or hostile; nothing more it says is worth reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Lie {
     /// It published backwards, or more than the ring holds, or part of a word.
-    #[error("the worker published up to byte {claimed} where {drained} were drained and {ring} fit")]
+    #[error("the worker published up to byte {claimed}, which is no record's end between {least} and {most}")]
     Published {
         /// Up to where it says it published.
         claimed: u64,
         /// Up to where the host has drained.
-        drained: u64,
-        /// How much the ring holds.
-        ring: u64,
+        least: u64,
+        /// What the ring holds beyond that.
+        most: u64,
     },
-    /// It consumed backwards, or more than was posted, or part of a message.
-    #[error(
-        "the worker consumed up to byte {claimed} where {before} were consumed before and {posted} were posted"
-    )]
+    /// It consumed backwards, or more than was posted, or part of a word.
+    #[error("the worker consumed up to byte {claimed}, which is no message's end between {least} and {most}")]
     Consumed {
         /// Up to where it says it consumed.
         claimed: u64,
         /// Up to where it said so before.
-        before: u64,
+        least: u64,
         /// Up to where the host has posted.
-        posted: u64,
+        most: u64,
     },
 }
 
@@ -154,11 +143,8 @@ impl HostEnd {
     #[inline]
     pub fn drain(&mut self, into: &mut Vec<u8>) -> Result<(), Lie> {
         let waiting = self.reader.waiting(self.results.word(PUBLISHED));
-        let waiting = waiting.map_err(|Impossible(claimed)| Lie::Published {
-            claimed,
-            drained: self.reader.taken(),
-            ring: self.results.ring() as u64,
-        })?;
+        let waiting =
+            waiting.map_err(|Impossible { claimed, least, most }| Lie::Published { claimed, least, most })?;
         if waiting > 0 {
             #[expect(clippy::cast_possible_truncation, reason = "at most the ring, which is in memory")]
             self.results.copy_out(self.reader.at(), waiting as usize, into);
@@ -173,10 +159,7 @@ impl HostEnd {
     #[inline]
     #[must_use]
     pub fn claim(&self) -> Claim {
-        // Acquire, and in this order: the time is that of the item, or of one begun meanwhile.
-        let begun = self.results.word(BEGUN).load(Ordering::Acquire);
-        let started_ns = self.results.word(STARTED_NS).load(Ordering::Relaxed);
-        Claim { begun, started_ns }
+        claim::read(self.results.word(BEGUN), self.results.word(STARTED_NS))
     }
 
     /// Says that the host is going to sleep: from now on the worker kicks after publishing. Ask [`HostEnd::has_news`]
@@ -206,11 +189,8 @@ impl HostEnd {
 
     #[inline]
     fn refresh(&mut self) -> Result<(), Lie> {
-        self.writer.refresh(self.results.word(CONSUMED)).map_err(|Impossible(claimed)| Lie::Consumed {
-            claimed,
-            before: self.writer.freed(),
-            posted: self.writer.published(),
-        })
+        let seen = self.writer.refresh(self.results.word(CONSUMED));
+        seen.map_err(|Impossible { claimed, least, most }| Lie::Consumed { claimed, least, most })
     }
 
     #[inline]

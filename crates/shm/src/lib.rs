@@ -9,8 +9,11 @@
 //! each ordering is what it is, and what a death leaves behind stand in this crate's `README.md`.
 
 mod bell;
+mod claim;
 #[cfg(not(loom))]
 mod host_end;
+#[cfg(all(test, loom))]
+mod loom_tests;
 #[cfg(not(loom))]
 mod page;
 mod ring;
@@ -20,8 +23,9 @@ mod sync;
 #[cfg(not(loom))]
 mod worker_end;
 
+pub use claim::Claim;
 #[cfg(not(loom))]
-pub use host_end::{Claim, HostEnd, Lie, WorkerFds};
+pub use host_end::{HostEnd, Lie, WorkerFds};
 #[cfg(not(loom))]
 pub use segment::{AttachError, RING_BYTES};
 #[cfg(not(loom))]

@@ -20,7 +20,14 @@ pub(crate) const ALIGN: u64 = 8;
 
 /// A position in a ring that the other side cannot have reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Impossible(pub(crate) u64);
+pub(crate) struct Impossible {
+    /// Where it says it is.
+    pub(crate) claimed: u64,
+    /// Where it said so before.
+    pub(crate) least: u64,
+    /// How far it can have come.
+    pub(crate) most: u64,
+}
 
 /// The private half of the side that writes.
 #[derive(Debug)]
@@ -52,20 +59,9 @@ impl RingWriter {
         self.ring - (self.staged - self.freed)
     }
 
-    /// Up to where the reader has read, when last looked at.
-    #[inline]
-    pub(crate) fn freed(&self) -> u64 {
-        self.freed
-    }
-
-    /// Up to where bytes were shown.
-    #[inline]
-    pub(crate) fn published(&self) -> u64 {
-        self.published
-    }
-
     /// Whether the reader can see all that was filled.
     #[inline]
+    #[cfg_attr(loom, expect(dead_code, reason = "asked by the worker's end, which loom does not run"))]
     pub(crate) fn is_published(&self) -> bool {
         self.published == self.staged
     }
@@ -76,7 +72,7 @@ impl RingWriter {
         // Acquire: what the reader has read is read before it is overwritten.
         let freed = reader.load(Ordering::Acquire);
         if freed < self.freed || freed > self.published || !freed.is_multiple_of(ALIGN) {
-            return Err(Impossible(freed));
+            return Err(Impossible { claimed: freed, least: self.freed, most: self.published });
         }
         self.freed = freed;
         Ok(())
@@ -139,7 +135,8 @@ impl RingReader {
         let published = writer.load(Ordering::Acquire);
         let waiting = published.wrapping_sub(self.taken);
         if waiting > self.ring || !waiting.is_multiple_of(ALIGN) {
-            return Err(Impossible(published));
+            let (least, most) = (self.taken, self.taken.saturating_add(self.ring));
+            return Err(Impossible { claimed: published, least, most });
         }
         Ok(waiting)
     }

@@ -5,6 +5,8 @@ pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+pub(crate) use std::sync::atomic::compiler_fence;
+
 /// A word to sleep on until somebody changes it and wakes.
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(transparent))]

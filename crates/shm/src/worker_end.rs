@@ -4,10 +4,11 @@ use std::hint;
 use std::os::fd::OwnedFd;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::bell::{NO_ROOM, NOTHING_TO_DO, must_kick, sleep_until};
+use crate::claim;
 use crate::page::{
     BEGUN, BELL, CONSUMED, DRAINED, FLAGS, HOST_SLEEPS, HostPage, POSTED, PUBLISHED, SPIN_NS, STARTED_NS,
     TIMED, WORKER_SLEEPS, WorkerPage,
@@ -199,14 +200,7 @@ impl Outbox {
     /// timed. Once this returns, whatever the worker does counts as done by that item.
     #[inline]
     pub fn begin(&self, begun: u64, started_ns: Option<u64>) {
-        if let Some(started_ns) = started_ns {
-            self.results.word(STARTED_NS).store(started_ns, Ordering::Relaxed);
-        }
-        // Release: a host that sees the item sees its time, or that of a later one.
-        self.results.word(BEGUN).store(begun, Ordering::Release);
-        // What the item does stays behind the claim. That it does so in the program is enough: a process dies between
-        // two instructions, and what it stored before is then in memory.
-        compiler_fence(Ordering::SeqCst);
+        claim::begin(self.results.word(BEGUN), self.results.word(STARTED_NS), begun, started_ns);
     }
 
     /// Whether the host sleeps and must be kicked. To be asked after a publish; it costs a full fence.

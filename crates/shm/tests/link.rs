@@ -274,7 +274,8 @@ fn what_is_no_segment_is_not_attached_to() {
 
 #[test]
 fn a_lie_names_its_numbers() {
-    let lie = Lie::Published { claimed: 9, drained: 1, ring: 2 };
+    let lie = Lie::Published { claimed: 9, least: 1, most: 8 };
 
-    assert_eq!(lie.to_string(), "the worker published up to byte 9 where 1 were drained and 2 fit");
+    let text = "the worker published up to byte 9, which is no record's end between 1 and 8";
+    assert_eq!(lie.to_string(), text);
 }
