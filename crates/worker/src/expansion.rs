@@ -3,18 +3,21 @@
 use std::marker::PhantomData;
 
 use bytemuck::Pod;
-use poolctl_protocol::RemoteError;
 use serde_json::value::RawValue;
 
 pub use inventory;
+pub use poolctl_protocol::RemoteError;
 
 use crate::failure;
-use crate::outlet::Outlet;
-use crate::slice::{self, SliceFn};
-use crate::task::Task;
-use crate::travel::{DecodeError, Decoder, EncodeError, Encoder, JsonError, Way};
+use crate::slice;
 
 pub use crate::failure::returned;
+pub use crate::outlet::Outlet;
+pub use crate::slice::SliceFn;
+pub use crate::task::{Entry, Task};
+pub use crate::travel::{
+    DecodeError, Decoder, EncodeError, Encoder, JsonError, Probe, ViaBytes, ViaBytesAlone, ViaValue, Way,
+};
 
 /// What a `Result` is made of, under whatever name.
 #[diagnostic::on_unimplemented(
@@ -106,6 +109,17 @@ pub fn run_json<K: Task, W: Way<K::Output>>(
 #[cold]
 fn undecodable<K: Task>(why: &str) -> RemoteError {
     failure::lasting("ArgumentError", format!("`{}`, {}, cannot take this: {why}", K::NAME, K::SIGNATURE))
+}
+
+/// The argument of a task without parameters: `null`, or nothing in brackets.
+///
+/// # Errors
+/// It is something else.
+pub fn no_argument(text: &[u8]) -> Result<(), JsonError> {
+    match text.trim_ascii() {
+        b"null" | b"[]" | b"{}" | b"" => Ok(()),
+        _ => Err(JsonError::Count { found: 1, wanted: 0 }),
+    }
 }
 
 /// The arguments of a task with several parameters: an array in their order, or an object with their names.

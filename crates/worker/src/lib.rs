@@ -17,4 +17,4 @@ pub mod expansion;
 pub use outlet::{Given, Granted, Grants, Outlet};
 pub use slice::{Piece, SliceFn};
 pub use task::{BinaryFn, Entry, JsonFn, Task, entries};
-pub use travel::{DecodeError, Decoder, EncodeError, Encoder, attachments};
+pub use travel::{DecodeError, Decoder, EncodeError, Encoder, Landed, attachments};

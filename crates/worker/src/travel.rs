@@ -17,7 +17,7 @@ mod decoder;
 mod encoder;
 mod way;
 
-pub use decoder::{DecodeError, Decoder, Parcel};
+pub use decoder::{DecodeError, Decoder, Landed, NoBuffer, Parcel};
 pub use encoder::{EncodeError, Encoder, parcel_base};
 pub use way::{ByBytes, ByBytesAlone, ByValue, JsonError, Probe, ViaBytes, ViaBytesAlone, ViaValue, Way};
 

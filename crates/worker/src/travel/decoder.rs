@@ -9,7 +9,7 @@ use poolctl_protocol::{DecodeValueError, decode_value};
 use poolctl_sys::transfer;
 use serde::de::DeserializeOwned;
 
-use super::{IN_PLACE, OUT_OF_BAND, OWN_PARCEL, attachments};
+use super::{IN_PLACE, OUT_OF_BAND, OWN_PARCEL, attachments, parcel_base};
 
 /// Why bytes are not what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,31 @@ pub struct Parcel<'a> {
     pub segment: BorrowedFd<'a>,
     /// Where the buffers begin in it.
     pub base: u64,
+}
+
+/// A result that lies in a parcel as a whole: main bytes first, then buffers.
+#[derive(Debug)]
+pub struct Landed<'a> {
+    main: Vec<u8>,
+    segment: BorrowedFd<'a>,
+}
+
+impl<'a> Landed<'a> {
+    /// Copies the main bytes out of the parcel, whose sender may still write to it.
+    ///
+    /// # Errors
+    /// What pread(2) answers.
+    pub fn new(segment: BorrowedFd<'a>, main_bytes: u64) -> io::Result<Self> {
+        let count = usize::try_from(main_bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(Self { main: transfer::read_vec_at(segment, count, 0)?, segment })
+    }
+
+    /// Gives what is in it.
+    #[must_use]
+    pub fn decoder(&self) -> Decoder<'_> {
+        let base = parcel_base(self.main.len() as u64);
+        Decoder::with_parcel(&self.main, Parcel { segment: self.segment, base })
+    }
 }
 
 /// Gives what an [`super::Encoder`] took, in the same order.
