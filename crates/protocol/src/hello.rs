@@ -23,6 +23,8 @@ pub struct Hello {
     pub native: Option<u32>,
     /// What each of `functions` takes and gives, in the same order; empty if it does not say.
     pub signatures: Vec<String>,
+    /// A line about each of `functions`, in the same order; empty if it does not say.
+    pub docs: Vec<String>,
 }
 
 /// What a worker can do beyond one item at a time. Names this version does not know are ignored.
@@ -77,6 +79,8 @@ struct Wire {
     native: Option<u32>,
     #[serde(default)]
     signatures: Vec<String>,
+    #[serde(default)]
+    docs: Vec<String>,
 }
 
 impl Hello {
@@ -87,9 +91,9 @@ impl Hello {
     pub fn parse(bytes: &[u8]) -> Result<Self, HelloError> {
         let wire: Wire = serde_json::from_slice(bytes)
             .map_err(|source| HelloError::Malformed { shown: Excerpt::of(bytes), source })?;
-        let Wire { poolctl, caps, functions, executable, native, signatures } = wire;
+        let Wire { poolctl, caps, functions, executable, native, signatures, docs } = wire;
         let hello = Self::from_parts(poolctl, &caps, functions)?;
-        Ok(Self { executable, native, signatures, ..hello })
+        Ok(Self { executable, native, signatures, docs, ..hello })
     }
 
     /// A hello from its fields as they stand in JSON.
@@ -99,7 +103,8 @@ impl Hello {
         functions: Vec<String>,
     ) -> Result<Self, HelloError> {
         let caps = Caps::from_names(caps)?;
-        Ok(Self { version, caps, functions, executable: None, native: None, signatures: Vec::new() })
+        let (signatures, docs) = (Vec::new(), Vec::new());
+        Ok(Self { version, caps, functions, executable: None, native: None, signatures, docs })
     }
 }
 
@@ -146,8 +151,19 @@ mod tests {
             executable: None,
             native: None,
             signatures: Vec::new(),
+            docs: Vec::new(),
         };
         assert_eq!(hello, expected);
+    }
+
+    #[test]
+    fn what_a_worker_says_of_its_functions_is_the_same_in_a_frame_and_in_a_line() {
+        let bytes = br#"{"poolctl":1,"functions":["f"],"signatures":["fn(i64) -> i64"],"docs":["Does."]}"#;
+
+        let framed = Hello::parse(bytes).expect("a hello");
+
+        assert_eq!((&*framed.signatures[0], &*framed.docs[0]), ("fn(i64) -> i64", "Does."));
+        assert!(matches!(crate::jsonl::parse_reply(bytes), Ok(crate::Reply::Hello(told)) if told == framed));
     }
 
     #[test]

@@ -196,6 +196,8 @@ struct Envelope<'a> {
     poolctl: Option<u64>,
     caps: Option<Vec<String>>,
     functions: Option<Vec<String>>,
+    signatures: Option<Vec<String>>,
+    docs: Option<Vec<String>>,
     id: Option<u64>,
     ok: Option<&'a RawValue>,
     err: Option<RemoteError>,
@@ -229,9 +231,10 @@ impl<'a> Envelope<'a> {
         }
         if let Some(version) = self.poolctl {
             let caps = self.caps.unwrap_or_default();
-            return Hello::from_parts(version, &caps, self.functions.unwrap_or_default())
-                .map(Reply::Hello)
-                .map_err(|source| ReplyError::Hello { shown: shown(), source });
+            let hello = Hello::from_parts(version, &caps, self.functions.unwrap_or_default())
+                .map_err(|source| ReplyError::Hello { shown: shown(), source })?;
+            let (signatures, docs) = (self.signatures.unwrap_or_default(), self.docs.unwrap_or_default());
+            return Ok(Reply::Hello(Hello { signatures, docs, ..hello }));
         }
         if let Some(reason) = self.bye {
             return Ok(Reply::Bye(Bye { reason, code: self.code, error: self.err }));
@@ -273,6 +276,8 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 "poolctl" => fill(&mut found.poolctl, "poolctl", &mut map)?,
                 "caps" => fill(&mut found.caps, "caps", &mut map)?,
                 "functions" => fill(&mut found.functions, "functions", &mut map)?,
+                "signatures" => fill(&mut found.signatures, "signatures", &mut map)?,
+                "docs" => fill(&mut found.docs, "docs", &mut map)?,
                 "id" => fill(&mut found.id, "id", &mut map)?,
                 "ok" => fill(&mut found.ok, "ok", &mut map)?,
                 "err" => fill(&mut found.err, "err", &mut map)?,

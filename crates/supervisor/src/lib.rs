@@ -36,7 +36,7 @@ pub use poolctl_engine::Counts;
 pub use poolctl_engine::{
     Config as EngineConfig, Gate, Halt, HaltAt, HaltHow, Lifecycle, Outcome, Stop, Timeout,
 };
-pub use poolctl_protocol::{Encoding, Level, RemoteError};
+pub use poolctl_protocol::{Encoding, Hello, Level, RemoteError};
 pub use poolctl_sys::clock::now;
 pub use poolctl_sys::cpu::available as available_cpus;
 pub use poolctl_sys::limits::raise_open_files;

@@ -25,7 +25,7 @@ use crate::capture::{Capture, Stage};
 use crate::channel::{Filled, Outbox};
 use crate::desk::Desk;
 use crate::output::Output;
-use crate::report::{Attempt, BadReply, Sink, TaskError};
+use crate::report::{Attempt, BadReply, Notice, Sink, TaskError};
 use crate::spill::Spill;
 use crate::store::Store;
 
@@ -396,6 +396,11 @@ fn say_bye(bye: &Bye, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Resul
     }
     desk.tell_plain(Event::Retire(peer.worker), sink);
     Ok(())
+}
+
+/// Tells what a worker says of itself.
+fn announce(hello: &Hello, peer: Peer, sink: &mut dyn Sink) {
+    sink.notice(Notice::Greeted { worker: peer.worker, hello: Box::new(hello.clone()) });
 }
 
 /// Holds a hello against the function that is asked for.

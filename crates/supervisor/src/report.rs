@@ -7,8 +7,8 @@ use std::time::Duration;
 use poolctl_engine::Outcome;
 pub use poolctl_protocol::Stream;
 use poolctl_protocol::{
-    ByeError, ClaimError, Excerpt, FrameError, HelloError, Kind, Level, MetaError, PROTOCOL_VERSION, Record,
-    RecordError, RemoteError, RemoteErrorError, ReplyError, ValueError, record_start,
+    ByeError, ClaimError, Excerpt, FrameError, Hello, HelloError, Kind, Level, MetaError, PROTOCOL_VERSION,
+    Record, RecordError, RemoteError, RemoteErrorError, ReplyError, ValueError, record_start,
 };
 use poolctl_shm::Lie;
 use poolctl_types::{Exit, Item, ItemRange, Moment, WorkerId};
@@ -325,6 +325,13 @@ pub enum Notice {
         why: Outcome,
         /// What is known of it.
         attempt: Box<Attempt>,
+    },
+    /// A worker said hello, which may offer another function than the one that is asked for.
+    Greeted {
+        /// Which.
+        worker: WorkerId,
+        /// What it said.
+        hello: Box<Hello>,
     },
     /// A warm worker died, whatever it held.
     WorkerDied {

@@ -193,6 +193,7 @@ impl Sink for Ledger {
             Notice::Retry { item, next, why, .. } => {
                 tracing::info!(%item, next, ?why, "an attempt did not go well, another follows");
             }
+            Notice::Greeted { worker, .. } => tracing::debug!(%worker, "a worker said hello"),
             Notice::WorkerDied { worker, pid, exit } => {
                 tracing::info!(%worker, pid, %exit, "a worker died");
                 if self.policy == DeathPolicy::Break {

@@ -405,6 +405,7 @@ impl FrameLink {
     ) -> Result<(), Breach> {
         let hello = Hello::parse(frame.payload).map_err(BadReply::from)?;
         let mut capacity = capacity_of(&hello)?;
+        super::announce(&hello, peer, sink);
         super::check_function(&hello, self.function.as_deref())?;
         if hello.caps.claim {
             let Capacity { cancel, .. } = capacity;

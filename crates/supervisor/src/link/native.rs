@@ -284,6 +284,7 @@ impl NativeLink {
             }
             None => return Err(refusal(126, "the worker is not built with poolctl".to_owned())),
         }
+        super::announce(&hello, peer, sink);
         self.functions = Functions::new(hello.functions, hello.signatures);
         if let Some(function) = &self.native.function
             && let Err(error) = self.functions.find(function)

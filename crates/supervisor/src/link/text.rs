@@ -272,6 +272,7 @@ impl TextLink {
             return Err(BadReply::Unexpected { kind: poolctl_protocol::Kind::Hello }.into());
         }
         let capacity = capacity_of(hello)?;
+        super::announce(hello, peer, sink);
         super::check_function(hello, self.form.function.as_deref())?;
         self.caps = Some(hello.caps);
         desk.tell_plain(Event::Ready(peer.worker, capacity), sink);
