@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use poolctl_supervisor::Block;
+use poolctl_supervisor::{Attachment, Block, Parcels};
 
 use crate::task_error::TaskError;
 
@@ -14,13 +14,20 @@ const ITEMS: usize = 1024;
 const BYTES: usize = 64 << 10;
 const WAIT: Duration = Duration::from_millis(1);
 
+/// A block holds 4 GiB at most: this, and the longest item.
+const MOST_BYTES: usize = 1 << 30;
+
 /// The clock is looked at every so many items at most: as many may be held back by an input that suddenly slows down.
 const MAX_STRIDE: u32 = 16;
 
 /// Items that were not handed in yet.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) block: Block,
+pub(crate) struct Batch<'a> {
+    block: Block,
+    /// Bytes of items that lie in parcels.
+    parcel_bytes: u64,
+    /// Where large items go.
+    parcels: &'a Parcels,
     clock: Clock,
 }
 
@@ -37,9 +44,25 @@ struct Clock {
     left: u32,
 }
 
-impl Batch {
-    pub(crate) fn new() -> Self {
-        Self { block: Block::new(), clock: Clock::new() }
+impl<'a> Batch<'a> {
+    /// No items for the pool's one target.
+    pub(crate) fn new(parcels: &'a Parcels) -> Self {
+        Self::of(Block::new(), parcels)
+    }
+
+    /// No items for this function of a native worker.
+    pub(crate) fn calling(function: &str, parcels: &'a Parcels) -> Self {
+        Self::of(Block { function: Some(function.into()), ..Block::new() }, parcels)
+    }
+
+    /// Items that stand in `block` already.
+    pub(crate) fn of(block: Block, parcels: &'a Parcels) -> Self {
+        Self { block, parcel_bytes: 0, parcels, clock: Clock::new() }
+    }
+
+    /// Where large items go.
+    pub(crate) fn parcels(&self) -> &'a Parcels {
+        self.parcels
     }
 
     /// Adds an item, which `write` appends as it travels.
@@ -67,17 +90,38 @@ impl Batch {
         Ok(())
     }
 
+    /// Has descriptors go along with the item that was added last, `parcel_bytes` of which lie in parcels.
+    pub(crate) fn attach(&mut self, attachments: Vec<Attachment>, parcel_bytes: u64) {
+        let last = self.block.len().checked_sub(1).and_then(|last| u32::try_from(last).ok());
+        self.block.attachments.push((last.expect("an item was added, and few are"), attachments));
+        self.parcel_bytes += parcel_bytes;
+    }
+
     /// Whether it should be handed in though more items may follow. Asked once per item.
     #[inline]
     pub(crate) fn is_due(&mut self) -> bool {
-        self.block.len() >= ITEMS || self.block.byte_len() >= BYTES || self.clock.is_late()
+        self.block.len() >= ITEMS
+            || self.block.byte_len() >= BYTES
+            || self.parcel_bytes > 0
+            || self.clock.is_late()
+    }
+
+    /// Whether no more items fit.
+    pub(crate) fn is_full(&self) -> bool {
+        self.block.byte_len() >= MOST_BYTES
     }
 
     /// The items since last time.
     pub(crate) fn take(&mut self) -> Block {
         self.clock.restart();
+        self.parcel_bytes = 0;
         let next = Block { function: self.block.function.clone(), ..Block::new() };
         std::mem::replace(&mut self.block, next)
+    }
+
+    /// All items.
+    pub(crate) fn into_block(self) -> Block {
+        self.block
     }
 }
 
@@ -108,11 +152,4 @@ impl Clock {
         let now = Instant::now();
         (self.since, self.seen) = (now, now);
     }
-}
-
-/// A block of one item.
-pub(crate) fn single(write: impl FnOnce(&mut Batch) -> Result<(), TaskError>) -> Result<Block, TaskError> {
-    let mut batch = Batch::new();
-    write(&mut batch)?;
-    Ok(batch.block)
 }

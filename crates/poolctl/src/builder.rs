@@ -1,5 +1,6 @@
 //! Describing a pool: what it runs, and under which rules.
 
+mod native;
 mod target;
 
 use std::env;
@@ -12,8 +13,10 @@ use std::time::Duration;
 
 use poolctl_supervisor::host::{DeathPolicy, Host, Room};
 use poolctl_supervisor::{
-    Detail, EngineConfig, PoolConfig, StartError, Target, Timeout, available_cpus, keeper,
+    Detail, EngineConfig, Parcels, PoolConfig, StartError, Target, Timeout, available_cpus, keeper,
 };
+
+use poolctl_worker::EncodeError;
 
 use self::target::Aim;
 use crate::init::can_be_keeper;
@@ -68,6 +71,22 @@ pub enum BuildError {
     /// The program does not know where it is.
     #[error("cannot find this program, to start it as keeper")]
     NoExecutable(#[source] io::Error),
+    /// The arguments of an initializer or exit function cannot be encoded.
+    #[error("the arguments of `{function}` cannot be encoded")]
+    BadArguments {
+        /// Which function.
+        function: &'static str,
+        /// Why.
+        source: EncodeError,
+    },
+    /// The arguments of an initializer or exit function are larger than a message, or carry handles.
+    #[error(
+        "the arguments of `{function}`, which every worker runs, are too large or carry handles; give them to tasks"
+    )]
+    HeavyArguments {
+        /// Which function.
+        function: &'static str,
+    },
     /// A pool without workers does nothing.
     #[error("a pool needs at least one worker")]
     NoWorkers,
@@ -189,6 +208,10 @@ impl<K: Kind> PoolBuilder<K> {
         }
         let keeper = keeper_program(rules.keeper)?;
         let target = aim.into_target()?;
+        let parcels = match &target {
+            Target::Native(native) => native.parcels.clone(),
+            _ => Parcels::default(),
+        };
         let config = PoolConfig {
             engine: rules.engine,
             spawn_ahead: u32::from(matches!(target, Target::Command(_))),
@@ -204,7 +227,7 @@ impl<K: Kind> PoolBuilder<K> {
         };
         let room = Room { items: rules.window, bytes: WINDOW_BYTES };
         let host = Host::start(config, room, rules.death).map_err(BuildError::Start)?;
-        Ok(Pool::of(host, rules.window))
+        Ok(Pool::of(host, parcels, rules.window))
     }
 }
 

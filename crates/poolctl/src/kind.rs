@@ -67,7 +67,7 @@ impl OneTarget for Commands {}
 
 /// Adds an item to those to be handed in.
 #[inline]
-pub(crate) fn write_item<K: Takes<I>, I: ?Sized>(item: &I, into: &mut Batch) -> Result<(), TaskError> {
+pub(crate) fn write_item<K: Takes<I>, I: ?Sized>(item: &I, into: &mut Batch<'_>) -> Result<(), TaskError> {
     into.push(|bytes| K::write(item, bytes))
 }
 

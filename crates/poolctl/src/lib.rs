@@ -44,6 +44,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod arguments;
 mod async_result;
 mod block;
 mod builder;
@@ -59,12 +60,19 @@ mod template;
 
 pub use async_result::AsyncResult;
 pub use builder::{BuildError, PoolBuilder};
-pub use imap::Imap;
+pub use imap::{Imap, ImapUnordered};
 pub use init::init;
 pub use kind::{Commands, Gives, Kind, Lines, Native, OneTarget, Takes, Values};
-pub use pool::Pool;
+pub use pool::{ExitResult, MapResult, Pool};
+pub use poolctl_macros::task;
 pub use poolctl_supervisor::host::DeathPolicy;
-pub use poolctl_supervisor::{Exit, GaveUp, ResolveError, StartError, TaskError as Fault};
+pub use poolctl_supervisor::{
+    Counts, Exit, GaveUp, Insight, ParcelError, ResolveError, SlowItem, StartError, TaskError as Fault,
+    WorkerId, WorkerInsight,
+};
+#[doc(hidden)]
+pub use poolctl_worker::expansion;
+pub use poolctl_worker::{DecodeError, EncodeError, Task};
 pub use task_error::{MapError, TaskError};
 
 #[cfg(doc)]

@@ -21,8 +21,8 @@ const MAX_EXPECTED: usize = 1 << 20;
 pub(crate) fn map<I, R>(
     handle: &Handle,
     items: impl Iterator<Item = I>,
-    mut batch: Batch,
-    write: impl Fn(&I, &mut Batch) -> Result<(), TaskError>,
+    mut batch: Batch<'_>,
+    write: impl Fn(&I, &mut Batch<'_>) -> Result<(), TaskError>,
     read: impl Fn(Raw<'_>) -> Result<R, TaskError>,
 ) -> Result<Vec<R>, MapError> {
     let call = Call::new();

@@ -28,6 +28,21 @@ impl Outcomes {
         self.next
     }
 
+    /// The outcome of the next item, if it came together with the last one.
+    #[inline]
+    pub(crate) fn take_here<R>(
+        &mut self,
+        read: impl Fn(Raw<'_>) -> Result<R, TaskError>,
+    ) -> Option<Result<R, TaskError>> {
+        self.left = self.left.checked_sub(1)?;
+        self.next += 1;
+        let rest = &self.run[self.at..];
+        Some(split_first(self.form, rest).and_then(|(result, behind)| {
+            self.at += rest.len() - behind.len();
+            read(Raw::Bytes(result))
+        }))
+    }
+
     /// The outcome of the next item, if it is there.
     pub(crate) fn take<R>(
         &mut self,
@@ -35,23 +50,41 @@ impl Outcomes {
         read: impl Fn(Raw<'_>) -> Result<R, TaskError>,
     ) -> Option<Result<R, TaskError>> {
         if self.left == 0 {
-            match call.take(self.next)? {
-                Settled::Run { count, results, form } => {
-                    (self.run, self.form, self.at, self.left) = (results, form, 0, count);
-                }
-                alone => {
-                    self.next += 1;
-                    return Some(read_alone(alone, read));
-                }
+            let settled = call.take(self.next)?;
+            if let Some(alone) = self.put(settled) {
+                self.next += 1;
+                return Some(read_alone(alone, read));
             }
         }
-        self.left -= 1;
-        self.next += 1;
-        let rest = &self.run[self.at..];
-        Some(split_first(self.form, rest).and_then(|(result, behind)| {
-            self.at += rest.len() - behind.len();
-            read(Raw::Bytes(result))
-        }))
+        self.take_here(read)
+    }
+
+    /// The outcome that came first of those left in a call that is unordered, and whose it is, as far as it is anybody's.
+    pub(crate) fn take_any<R>(
+        &mut self,
+        call: &Call,
+        read: impl Fn(Raw<'_>) -> Result<R, TaskError>,
+    ) -> Option<(Option<u64>, Result<R, TaskError>)> {
+        if self.left == 0 {
+            let (first, settled) = call.take_any()?;
+            if let Some(alone) = self.put(settled) {
+                return Some((first, read_alone(alone, read)));
+            }
+            self.next = first.unwrap_or_default();
+        }
+        let item = self.next;
+        self.take_here(read).map(|outcome| (Some(item), outcome))
+    }
+
+    /// Takes results that came together in; gives anything else back.
+    fn put(&mut self, settled: Settled) -> Option<Settled> {
+        match settled {
+            Settled::Run { count, results, form } => {
+                (self.run, self.form, self.at, self.left) = (results, form, 0, count);
+                None
+            }
+            alone => Some(alone),
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! A pool, and what can be asked of it whatever it runs.
 
 mod items;
+mod native;
+
+pub use self::native::{ExitResult, MapResult};
 
 use std::marker::PhantomData;
 
-use poolctl_supervisor::Stop;
 use poolctl_supervisor::host::{Handle, Host};
+use poolctl_supervisor::{Counts, Insight, Parcels, Stop};
 
 use crate::block::MAX_ITEM_BYTES;
 use crate::builder::PoolBuilder;
@@ -20,6 +23,8 @@ use crate::task_error::TaskError;
 #[derive(Debug)]
 pub struct Pool<K: Kind = Native> {
     host: Host,
+    /// Where large arguments and results lie.
+    parcels: Parcels,
     window: u64,
     kind: PhantomData<fn() -> K>,
 }
@@ -37,8 +42,8 @@ impl Pool {
 }
 
 impl<K: Kind> Pool<K> {
-    pub(crate) fn of(host: Host, window: u64) -> Self {
-        Self { host, window, kind: PhantomData }
+    pub(crate) fn of(host: Host, parcels: Parcels, window: u64) -> Self {
+        Self { host, parcels, window, kind: PhantomData }
     }
 
     /// Takes no item any more; those handed in go on. Idle workers are let go.
@@ -65,6 +70,42 @@ impl<K: Kind> Pool<K> {
     /// [`TaskError::ForkedHost`].
     pub fn terminate(&self) -> Result<(), TaskError> {
         Ok(self.handle().stop(Stop::Term)?)
+    }
+
+    /// Has so many workers at most from now on. Those too many finish what they hold and go.
+    ///
+    /// # Errors
+    /// [`TaskError::NoWorkers`], [`TaskError::ForkedHost`].
+    pub fn resize(&self, workers: u32) -> Result<(), TaskError> {
+        if workers == 0 {
+            return Err(TaskError::NoWorkers);
+        }
+        Ok(self.handle().resize(workers)?)
+    }
+
+    /// The processes of the workers that live.
+    ///
+    /// # Errors
+    /// [`TaskError::ForkedHost`].
+    pub fn worker_pids(&self) -> Result<Vec<u32>, TaskError> {
+        Ok(self.handle().pids()?.into_iter().map(|(_, pid)| pid).collect())
+    }
+
+    /// How many items stand where.
+    ///
+    /// # Errors
+    /// [`TaskError::ForkedHost`].
+    pub fn counts(&self) -> Result<Counts, TaskError> {
+        Ok(self.handle().counts()?)
+    }
+
+    /// What the workers spent their time on so far: start-up, waiting, work; and which items were the slowest, where
+    /// each is timed ([`PoolBuilder::insight`]).
+    ///
+    /// # Errors
+    /// [`TaskError::ForkedHost`].
+    pub fn insight(&self) -> Result<Insight, TaskError> {
+        Ok(self.handle().insight()?)
     }
 
     fn handle(&self) -> &Handle {

@@ -8,6 +8,7 @@ use poolctl_supervisor::host::Refusal;
 use poolctl_supervisor::{
     Exit, GaveUp, Outcome, ParcelError, RemoteError, Report, TaskError as Fault, WorkerId,
 };
+use poolctl_worker::{DecodeError, EncodeError};
 
 /// How much of what a worker wrote on stderr is kept in an error, in bytes.
 const STDERR_TAIL: usize = 4096;
@@ -93,6 +94,12 @@ pub enum TaskError {
         /// Why.
         source: serde_json::Error,
     },
+    /// The arguments cannot be encoded: a `Serialize` of theirs refuses. They were not handed in.
+    #[error("the arguments cannot be encoded")]
+    BadArguments {
+        /// Why.
+        source: EncodeError,
+    },
     /// Large arguments have no room in shared memory. They were not handed in.
     #[error("there is no room for the arguments")]
     NoRoom {
@@ -122,6 +129,12 @@ pub enum TaskError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The result is not what the task gives: its worker was built from another version of the task.
+    #[error("the result cannot be decoded")]
+    BadOutput {
+        /// What is wrong with it.
+        source: DecodeError,
+    },
     /// The result was too large for memory and cannot be read back from its file.
     #[error("the result cannot be read back")]
     LostResult {
@@ -142,6 +155,9 @@ pub enum TaskError {
     /// Workers cannot be started.
     #[error("the pool has given up")]
     PoolGaveUp(#[source] Arc<GaveUp>),
+    /// A pool without workers does nothing.
+    #[error("a pool needs at least one worker")]
+    NoWorkers,
     /// A bug in this library has ended the pool.
     #[error("the pool has ended by a panic")]
     PoolBroken,

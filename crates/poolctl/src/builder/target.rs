@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use poolctl_supervisor::{self as supervisor, Framing, Target};
 
+use super::native::OwnCall;
 use super::{BuildError, PoolBuilder, this_program};
 use crate::kind::{Commands, Lines, Native, Values};
 use crate::template::{Passing, Template};
@@ -19,7 +20,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum Aim {
     /// Programs with tasks.
-    Native(NativeAim),
+    Native(Box<NativeAim>),
     /// Interpreters with a function.
     Python { interpreter: OsString, module: OsString, function: String },
     /// Programs that speak the worker protocol.
@@ -35,12 +36,14 @@ pub(super) enum Aim {
 pub(super) struct NativeAim {
     /// `None`: this program.
     pub(super) executable: Option<PathBuf>,
+    pub(super) initializer: Option<Result<OwnCall, BuildError>>,
+    pub(super) exit_function: Option<Result<OwnCall, BuildError>>,
     pub(super) config: supervisor::Native,
 }
 
 impl Default for Aim {
     fn default() -> Self {
-        Aim::Native(NativeAim::default())
+        Aim::Native(Box::default())
     }
 }
 
@@ -142,7 +145,7 @@ impl Aim {
     /// The target as the supervisor takes it.
     pub(super) fn into_target(self) -> Result<Target, BuildError> {
         Ok(match self {
-            Aim::Native(native) => Target::Native(native.into_config()?),
+            Aim::Native(native) => Target::Native(native.into_config()?.into()),
             Aim::Python { interpreter, module, function } => Target::Python {
                 interpreter: interpreter.into_vec(),
                 module: module.into_vec(),
@@ -166,7 +169,9 @@ impl NativeAim {
             Some(program) => program,
             None => this_program()?,
         };
-        Ok(supervisor::Native { argv: bytes([program]), ..self.config })
+        let initializer = self.initializer.transpose()?;
+        let exit_function = self.exit_function.transpose()?;
+        Ok(supervisor::Native { argv: bytes([program]), initializer, exit_function, ..self.config })
     }
 }
 

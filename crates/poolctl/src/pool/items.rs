@@ -4,8 +4,8 @@ use poolctl_supervisor::host::{Call, Intent};
 
 use super::Pool;
 use crate::async_result::AsyncResult;
-use crate::block::{Batch, single};
-use crate::imap::Imap;
+use crate::block::Batch;
+use crate::imap::{Feed, Imap};
 use crate::kind::{Gives, OneTarget, Takes, read_result, write_item};
 use crate::map;
 use crate::outcomes::Outcomes;
@@ -48,7 +48,7 @@ impl<K: OneTarget> Pool<K> {
     where
         K: Takes<I> + Gives<R>,
     {
-        map::map(self.handle(), items.into_iter(), Batch::new(), write_item::<K, I>, read_result::<K, R>)
+        map::map(self.handle(), items.into_iter(), self.batch(), write_item::<K, I>, read_result::<K, R>)
     }
 
     /// Runs the items as they are wanted and yields the outcomes in the order of the items.
@@ -61,16 +61,24 @@ impl<K: OneTarget> Pool<K> {
         K: Takes<I> + Gives<R>,
         S: IntoIterator<Item = I>,
     {
-        let (items, batch) = (items.into_iter(), Batch::new());
-        Imap::new(self.handle(), items, batch, write_item::<K, I>, read_result::<K, R>, self.window)
+        let (items, batch) = (items.into_iter(), self.batch());
+        let feed = Feed::new(self.handle(), Call::new(), items, batch, write_item::<K, I>, self.window);
+        Imap::new(feed, read_result::<K, R>)
+    }
+
+    /// No items yet.
+    fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.parcels)
     }
 
     fn submit<I, R>(&self, item: &I, intent: Intent) -> Result<AsyncResult<R>, TaskError>
     where
         K: Takes<I> + Gives<R>,
     {
+        let mut batch = self.batch();
+        write_item::<K, I>(item, &mut batch)?;
         let call = Call::new();
-        self.handle().submit(&call, single(|batch| write_item::<K, I>(item, batch))?, intent)?;
+        self.handle().submit(&call, batch.into_block(), intent)?;
         Ok(AsyncResult::new(self.handle().clone(), call, 1, finish::<K, R>))
     }
 }
