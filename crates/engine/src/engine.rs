@@ -12,12 +12,12 @@
 //!
 //! # The life of a worker (`lifecycle` is the whole table, `slot` has the words)
 //! ```text
-//! stage     Spawned  SpawnFailed Ready   answers  Claimed Retire   Fault    Exited
-//! Vacant    ignore   ignore      ignore  ignore   ignore  ignore   ignore   ignore
-//! Starting  begin    abandon     greet   ignore   ignore  dismiss  condemn  bury
-//! Serving   ignore   ignore      ignore  take     judge   drain    condemn  bury
-//! Draining  ignore   ignore      ignore  take     judge   ignore   condemn  bury
-//! Stopping  begin    abandon     ignore  take *   ignore  ignore   kill     bury
+//! stage     Spawned  SpawnFailed Ready   answers  Claimed Retire   Waits    GoesOn   Fault    Exited
+//! Vacant    ignore   ignore      ignore  ignore   ignore  ignore   ignore   ignore   ignore   ignore
+//! Starting  begin    abandon     greet   ignore   ignore  dismiss  ignore   ignore   condemn  bury
+//! Serving   ignore   ignore      ignore  take     judge   drain    park     unpark   condemn  bury
+//! Draining  ignore   ignore      ignore  take     judge   ignore   park     unpark   condemn  bury
+//! Stopping  begin    abandon     ignore  take *   ignore  ignore   ignore   ignore   kill     bury
 //! ```
 //! `*` unless it was let go, never said hello, or is not believed any more. Warm: Vacant ─Spawn─► Starting ─Ready─►
 //! Serving ─► Draining ─CloseInput─► Stopping ─Exited─► Vacant, next generation. Per item: Vacant ─Run─► Starting
@@ -182,6 +182,8 @@ impl Engine {
             }
             Event::Claimed { worker, claim } => return self.hear(worker, News::Claimed(claim), effects),
             Event::Retire(worker) => return self.hear(worker, News::Retire, effects),
+            Event::Waits { worker, returned } => return self.hear(worker, News::Waits(returned), effects),
+            Event::GoesOn(worker) => return self.hear(worker, News::GoesOn, effects),
             Event::Fault { worker, item } => return self.hear(worker, News::Fault(item), effects),
             Event::Exited { worker, end } => return self.hear(worker, News::Exited(end), effects),
         }
@@ -209,6 +211,8 @@ impl Engine {
             Reaction::Greet(capacity) => self.greet(index, capacity),
             Reaction::Judge(claim) => self.judge(index, claim, effects),
             Reaction::Drain => self.drain(index, effects),
+            Reaction::Park(returned) => self.park(index, returned, effects),
+            Reaction::Unpark => self.slots[index].is_parked = false,
             Reaction::Dismiss => self.terminate(index, Why::Unready, effects),
             Reaction::Condemn(item) => {
                 let blamed = item.filter(|item| slot.held.attempt(*item).is_some());
@@ -266,6 +270,25 @@ impl Engine {
         slot.stage = Stage::Serving;
         slot.since = self.now;
         slot.last_news = self.now;
+    }
+
+    /// The worker's item in hand waits: what the worker gives back goes elsewhere.
+    fn park(&mut self, index: usize, returned: u32, effects: &mut Vec<Effect>) {
+        let slot = &mut self.slots[index];
+        slot.is_parked = true;
+        let runs = slot.held.take_behind_front(returned);
+        slot.given -= runs.iter().map(|run| u64::from(run.items.count)).sum::<u64>();
+        for run in runs {
+            for item in run.items.iter() {
+                let is_unwanted = self.slots[index].end_pursuit(item).is_some() || self.stop.is_some();
+                if is_unwanted {
+                    self.finish(ItemRange::one(item), Outcome::Cancelled, run.attempt - 1, effects);
+                } else {
+                    self.backlog.put_back(ItemRange::one(item));
+                }
+            }
+        }
+        self.must_rescan = true;
     }
 
     fn cancel_item(&mut self, item: Item, effects: &mut Vec<Effect>) {

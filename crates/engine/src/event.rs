@@ -29,6 +29,12 @@ pub enum Event {
     Claimed { worker: WorkerId, claim: Option<Claim> },
     /// The worker asks for no more work, or takes too much memory: drain and replace it.
     Retire(WorkerId),
+    /// The item in the worker's hands waits for items that it submitted itself: the worker gives back the `returned`
+    /// items behind it, of which it has begun none, and gets no others until it goes on. May be told again for items
+    /// that reach it meanwhile.
+    Waits { worker: WorkerId, returned: u32 },
+    /// It goes on.
+    GoesOn(WorkerId),
     /// The worker broke the protocol: nothing more is believed of it, it is killed, and its started item fails.
     Fault { worker: WorkerId, item: Option<Item> },
     /// The process is dead and everything it had published was told before.

@@ -79,6 +79,22 @@ impl Held {
         Some(Run { items: ItemRange::one(item), ..run })
     }
 
+    /// Takes up to `limit` items behind the oldest one.
+    pub(crate) fn take_behind_front(&mut self, limit: u32) -> Vec<Run> {
+        let Some(front) = self.pop(1) else { return Vec::new() };
+        let mut taken = Vec::new();
+        let mut left = limit;
+        while left > 0
+            && let Some(run) = self.pop(left)
+        {
+            left -= run.items.count;
+            taken.push(run);
+        }
+        self.count += 1;
+        self.runs.push_front(front);
+        taken
+    }
+
     /// Takes everything.
     pub(crate) fn take(&mut self) -> VecDeque<Run> {
         self.count = 0;

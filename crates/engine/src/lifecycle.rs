@@ -17,6 +17,8 @@ pub(crate) enum News {
     Answers(Answers),
     Claimed(Option<Claim>),
     Retire,
+    Waits(u32),
+    GoesOn,
     Fault(Option<Item>),
     Exited(End),
 }
@@ -47,6 +49,10 @@ pub(crate) enum Reaction {
     Judge(Option<Claim>),
     /// It gets nothing more.
     Drain,
+    /// It gets nothing more until it goes on, and gives so many items back.
+    Park(u32),
+    /// It goes on.
+    Unpark,
     /// It is ended before its hello.
     Dismiss,
     /// It is killed, and nothing more is believed of it.
@@ -68,6 +74,8 @@ pub(crate) fn reaction(stage: Stage, news: News) -> Reaction {
             | News::Answers(_)
             | News::Claimed(_)
             | News::Retire
+            | News::Waits(_)
+            | News::GoesOn
             | News::Fault(_)
             | News::Exited(_),
         ) => Reaction::Ignore,
@@ -100,6 +108,10 @@ pub(crate) fn reaction(stage: Stage, news: News) -> Reaction {
         (Stage::Starting { .. }, News::Retire) => Reaction::Dismiss,
         (Stage::Serving, News::Retire) => Reaction::Drain,
         (Stage::Draining | Stage::Stopping { .. }, News::Retire) => Reaction::Ignore,
+
+        (Stage::Serving | Stage::Draining, News::Waits(returned)) => Reaction::Park(returned),
+        (Stage::Serving | Stage::Draining, News::GoesOn) => Reaction::Unpark,
+        (Stage::Starting { .. } | Stage::Stopping { .. }, News::Waits(_) | News::GoesOn) => Reaction::Ignore,
 
         (
             Stage::Starting { .. }
@@ -142,6 +154,8 @@ mod tests {
             Reaction::Take(Answers::Oldest(7)) => 't',
             Reaction::Judge(None) => 'j',
             Reaction::Drain => 'd',
+            Reaction::Park(5) => 'w',
+            Reaction::Unpark => 'o',
             Reaction::Dismiss => 'x',
             Reaction::Condemn(Some(Item(3))) => 'c',
             Reaction::Hasten => 'h',
@@ -150,7 +164,8 @@ mod tests {
         }
     }
 
-    /// As a row of the table in `engine`: spawned, spawn failed, ready, answers, claimed, retire, fault, exited.
+    /// As a row of the table in `engine`: spawned, spawn failed, ready, answers, claimed, retire, waits, goes on,
+    /// fault, exited.
     fn row(stage: Stage) -> String {
         let news = [
             News::Spawned,
@@ -159,6 +174,8 @@ mod tests {
             News::Answers(Answers::Oldest(7)),
             News::Claimed(None),
             News::Retire,
+            News::Waits(5),
+            News::GoesOn,
             News::Fault(Some(Item(3))),
             News::Exited(END),
         ];
@@ -167,16 +184,16 @@ mod tests {
 
     #[test]
     fn the_table_of_lives_is_as_written() {
-        assert_eq!(row(Stage::Vacant { not_before: None }), "........");
-        assert_eq!(row(Stage::Starting { deadline: None }), "bag..xce");
-        assert_eq!(row(Stage::Serving), "...tjdce");
-        assert_eq!(row(Stage::Draining), "...tj.ce");
-        assert_eq!(row(stopping(Why::LetGo)), "ba....he");
-        assert_eq!(row(stopping(Why::Unready)), "ba....he");
-        assert_eq!(row(stopping(Why::Fault(None))), "ba....he");
-        assert_eq!(row(stopping(Why::Pursuit)), "ba.t..ce");
-        assert_eq!(row(stopping(Why::Suspicion)), "ba.t..ce");
-        assert_eq!(row(stopping(Why::Stop)), "ba.t..he");
+        assert_eq!(row(Stage::Vacant { not_before: None }), "..........");
+        assert_eq!(row(Stage::Starting { deadline: None }), "bag..x..ce");
+        assert_eq!(row(Stage::Serving), "...tjdwoce");
+        assert_eq!(row(Stage::Draining), "...tj.woce");
+        assert_eq!(row(stopping(Why::LetGo)), "ba......he");
+        assert_eq!(row(stopping(Why::Unready)), "ba......he");
+        assert_eq!(row(stopping(Why::Fault(None))), "ba......he");
+        assert_eq!(row(stopping(Why::Pursuit)), "ba.t....ce");
+        assert_eq!(row(stopping(Why::Suspicion)), "ba.t....ce");
+        assert_eq!(row(stopping(Why::Stop)), "ba.t....he");
     }
 
     #[test]

@@ -109,6 +109,7 @@ impl Engine {
         slot.last_news = now;
         slot.answered += u64::from(taken);
         slot.fruitless = 0;
+        slot.is_parked = false;
         if slot.held.is_empty() {
             slot.holds_solo = false;
         }

@@ -75,6 +75,8 @@ pub(crate) struct Slot {
     pub(crate) is_probing: bool,
     /// Whether it holds an item that runs alone.
     pub(crate) holds_solo: bool,
+    /// Whether its item in hand waits for others, and it gets none.
+    pub(crate) is_parked: bool,
     /// The oldest item cannot have begun before; while nothing is held: idle since.
     pub(crate) since: Moment,
     /// The last news of answers, or the dispatch to it when it held nothing.
@@ -98,6 +100,7 @@ impl Slot {
             has_begun: false,
             is_probing: false,
             holds_solo: false,
+            is_parked: false,
             since: Moment(0),
             last_news: Moment(0),
             given: 0,
@@ -146,7 +149,7 @@ impl Slot {
 
     /// Whether it may be handed items now, as far as it is concerned.
     pub(crate) fn is_open(&self) -> bool {
-        self.stage == Stage::Serving && self.pursuits.is_empty() && !self.holds_solo
+        self.stage == Stage::Serving && self.pursuits.is_empty() && !self.holds_solo && !self.is_parked
     }
 
     /// Whether it serves and holds nothing.

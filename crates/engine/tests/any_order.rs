@@ -56,6 +56,8 @@ fn news() -> impl Strategy<Value = Event> {
             .prop_map(|(worker, item, answer)| Event::Answered { worker, item, answer }),
         2 => (workers(), claim).prop_map(|(worker, claim)| Event::Claimed { worker, claim }),
         1 => workers().prop_map(Event::Retire),
+        1 => (workers(), 0..5_u32).prop_map(|(worker, returned)| Event::Waits { worker, returned }),
+        1 => workers().prop_map(Event::GoesOn),
         1 => (workers(), option::of(items())).prop_map(|(worker, item)| Event::Fault { worker, item }),
         4 => (workers(), ends()).prop_map(|(worker, end)| Event::Exited { worker, end }),
     ]

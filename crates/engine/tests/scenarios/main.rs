@@ -8,3 +8,4 @@ mod deaths;
 mod recycling;
 mod stopping;
 mod timing;
+mod waiting;

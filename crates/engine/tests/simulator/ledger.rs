@@ -74,6 +74,8 @@ impl Ledger {
                     known.is_ready = true;
                 }
             }
+            // The simulated workers submit nothing.
+            Event::Waits { .. } | Event::GoesOn(_) => {}
             Event::Retire(worker) | Event::Fault { worker, .. } => {
                 if let Some(known) = self.known.get_mut(&worker) {
                     known.must_end = true;
