@@ -55,6 +55,7 @@ mod map;
 mod outcomes;
 mod pool;
 mod raw;
+mod slice;
 mod task_error;
 mod template;
 

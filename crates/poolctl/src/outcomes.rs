@@ -165,7 +165,10 @@ fn read_run<R>(
 }
 
 /// Reads an outcome that came on its own.
-fn read_alone<R>(settled: Settled, read: impl Fn(Raw<'_>) -> Result<R, TaskError>) -> Result<R, TaskError> {
+pub(crate) fn read_alone<R>(
+    settled: Settled,
+    read: impl Fn(Raw<'_>) -> Result<R, TaskError>,
+) -> Result<R, TaskError> {
     match settled {
         Settled::One(report) if report.outcome == Outcome::Ok => read(Raw::Output(&report.attempt.out)),
         Settled::One(report) => Err(TaskError::of(*report)),

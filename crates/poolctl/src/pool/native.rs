@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 
+use bytemuck::Pod;
 use poolctl_supervisor::host::{Call, Intent};
 use poolctl_supervisor::{Block, WorkerId};
 use poolctl_worker::Task;
@@ -17,6 +18,7 @@ use crate::kind::Native;
 use crate::map;
 use crate::outcomes::{Gathered, Outcomes};
 use crate::raw::Raw;
+use crate::slice::SliceMap;
 use crate::task_error::{MapError, TaskError};
 
 /// A worker, and what its exit function gave.
@@ -174,6 +176,29 @@ impl Pool<Native> {
         S: IntoIterator<Item = T::Args>,
     {
         ImapUnordered::new(self.feed(task, Call::unordered(), items), read_output::<T>)
+    }
+
+    /// Runs a task on every element of a slice of plain data and puts the results into another, in place.
+    ///
+    /// Nothing is encoded: pieces of the slices are copied through shared memory as they are, which the pool keeps for
+    /// next time. Blocks until all pieces have ended.
+    ///
+    /// - `output`: as long as `input`.
+    ///
+    /// # Errors
+    /// The first element known to have failed; where a panic or a death takes a piece of the slice with it, the first
+    /// of that piece. Elements of pieces that failed are left as they were.
+    ///
+    /// # Panics
+    /// If the slices are not equally long.
+    pub fn map_slice<T: Task<Args: Pod, Output: Pod>>(
+        &self,
+        _task: T,
+        input: &[T::Args],
+        output: &mut [T::Output],
+    ) -> Result<(), MapError> {
+        assert_eq!(input.len(), output.len(), "a slice is mapped to one as long");
+        SliceMap::new::<T>(self.handle(), &self.parcels, input, output).run()
     }
 
     /// What the exit function gave in each worker that has ended and could run it, in the order of their ends. All have
