@@ -187,8 +187,8 @@ fn batches_of_a_sleeper(messages: u64) -> Vec<Vec<u64>> {
     });
 
     let mut reader = RingReader::new(shared.ring());
-    let mut batches = Vec::new();
-    while reader.taken() < messages * 8 {
+    let mut batches = Vec::<Vec<u64>>::new();
+    while batches.concat().len() as u64 != messages {
         let has_message = || reader.has_news(&shared.written);
         sleep_until(&shared.bell, &shared.worker_sleeps, NOTHING_TO_DO, has_message);
         batches.push(shared.empty(&mut reader));
@@ -235,8 +235,8 @@ fn a_worker_without_room_sleeps_through_no_drain() {
         });
 
         let (mut reader, mut ringer) = (RingReader::new(shared.ring()), Ringer::default());
-        let mut values = Vec::new();
-        while reader.taken() < 16 {
+        let mut values = Vec::<u64>::new();
+        while values.len() < 2 {
             let drained = shared.empty(&mut reader);
             if drained.is_empty() {
                 thread::yield_now();
@@ -271,8 +271,8 @@ fn a_sleeping_host_is_kicked_for_every_record_it_has_not_seen() {
         });
 
         let mut reader = RingReader::new(shared.ring());
-        let mut values = Vec::new();
-        while reader.taken() < 16 {
+        let mut values = Vec::<u64>::new();
+        while values.len() < 2 {
             say_asleep(&shared.host_sleeps);
             if !reader.has_news(&shared.written) {
                 shared.wait_for_kick();

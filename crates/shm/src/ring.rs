@@ -116,12 +116,6 @@ impl RingReader {
         self.taken & (self.ring - 1)
     }
 
-    /// Up to where bytes were read.
-    #[inline]
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken
-    }
-
     /// Whether there is something to read; a hint, which takes nothing for granted.
     #[inline]
     pub(crate) fn has_news(&self, writer: &AtomicU64) -> bool {

@@ -82,6 +82,7 @@ pub(crate) fn run() -> Result<ExitCode, CiError> {
         succeeds(&top, "cargo", &["build", "--release", "--locked", "--bin", "poolctl"])
     })?;
     step("tests", &mut || counted(&top, "cargo", &TESTS, &mut tally))?;
+    step("models of the rings", &mut || counted(&top, "env", &MODELS, &mut tally))?;
     if top.join("tests/python").is_dir() {
         step("tests of the Python worker", &mut || counted(&top, "python3", &PYTHON_TESTS, &mut tally))?;
     }
@@ -93,6 +94,18 @@ pub(crate) fn run() -> Result<ExitCode, CiError> {
 
 const CLIPPY: [&str; 7] = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
 const TESTS: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
+/// In a folder of its own, since everything is built anew for loom.
+const MODELS: [&str; 9] = [
+    "RUSTFLAGS=--cfg loom",
+    "CARGO_TARGET_DIR=target/loom",
+    "cargo",
+    "test",
+    "--package=poolctl-shm",
+    "--release",
+    "--locked",
+    "--lib",
+    "--quiet",
+];
 const PYTHON_TESTS: [&str; 5] = ["-m", "unittest", "discover", "-s", "tests/python"];
 
 /// Whether the program ends with 0; it talks to the terminal itself.
