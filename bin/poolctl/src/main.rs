@@ -9,6 +9,8 @@ mod completions;
 mod config;
 mod failure;
 mod map;
+mod nearest;
+mod own_process;
 mod stderr;
 mod value;
 

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::key::{BadValue, KEYS, Key};
+use crate::nearest::nearest as nearest_of;
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -120,26 +121,7 @@ fn wrong_type(place: Place, name: &str, expected: &'static str, value: &Spanned<
 /// The setting whose name is most like `name`, if one is like it at all.
 fn nearest(name: &str) -> Option<&'static str> {
     let folded = name.replace('_', "-").to_ascii_lowercase();
-    KEYS.iter()
-        .map(|key| (distance(&folded, key.name), key.name))
-        .min()
-        .filter(|(distance, _)| *distance <= 2)
-        .map(|(_, name)| name)
-}
-
-/// How many letters must be put in, taken out or changed to make `a` into `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    nearest_of(&folded, KEYS.iter().map(|key| key.name))
 }
 
 fn place(path: &Path, text: &str, offset: usize) -> Place {

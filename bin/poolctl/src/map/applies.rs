@@ -34,7 +34,7 @@ pub(crate) fn check(args: &MapArgs, target: &TargetSpec, sources: &[Source]) -> 
         (template.replace.is_some(), "-I", commands && named.shell.is_none()),
         (template.trace, "-t", commands),
         (template.dry_run, "--dry-run", commands),
-        (named.starmap, "--starmap", python),
+        (named.starmap, "--starmap", json),
         (named.python.is_some(), "--python", python),
         (named.ahead.is_some(), "--ahead", lines),
         (named.reply_timeout.is_some(), "--reply-timeout", lines),
@@ -95,6 +95,7 @@ fn name(target: &TargetSpec) -> &'static str {
         TargetSpec::Lines { .. } => "--lines",
         TargetSpec::Worker { .. } => "--worker",
         TargetSpec::Python { .. } => "Python functions",
+        TargetSpec::Native { .. } => "native functions",
     }
 }
 

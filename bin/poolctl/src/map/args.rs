@@ -12,10 +12,11 @@ Examples:
   find . -name '*.png' | poolctl map -- optipng -o5 {}      one process for each line of stdin
   poolctl map -j 4 -- convert {} {.}.jpg ::: *.png          items from the command line
   poolctl map --shell 'gzip -dc \"$1\" | wc -l' ::: *.gz      a shell for each item; the item is $1
+  seq 10 | poolctl map square                               a native function (poolctl functions)
   seq 10 | poolctl map python:math:factorial                a Python function in warm interpreters
   poolctl map python:./score.py:score --raw < names.txt     from a file; lines as strings
   poolctl map --lines 'jq --unbuffered -c .key' < x.jsonl   an unmodified line filter, kept warm
-  poolctl map --worker 'node worker.js' < tasks.jsonl       a worker in any language
+  poolctl map --worker 'node worker.js' < tasks.jsonl       a worker in any language, or in Rust
   poolctl map --retries 2 --timeout 30s --log run.log -- ./fetch {} < urls.txt
 ";
 
@@ -32,12 +33,14 @@ Exit codes: 0 all ok, 1 some item failed, 2 usage, 3 halted, 65 unusable input, 
     after_help = OUTPUT_NOTES,
     override_usage = "poolctl map [OPTIONS] -- CMD [ARG]... [::: ITEM...]
        poolctl map [OPTIONS] --shell SCRIPT [ITEM]...
+       poolctl map [OPTIONS] FUNCTION [ITEM]...
        poolctl map [OPTIONS] python:MODULE:FUNCTION [ITEM]...
        poolctl map [OPTIONS] --lines 'CMD...' [ITEM]...
-       poolctl map [OPTIONS] --worker 'CMD...' [ITEM]..."
+       poolctl map [OPTIONS] --worker 'CMD...' [--function NAME] [ITEM]..."
 )]
 pub(crate) struct MapArgs {
-    /// python:MODULE:FUNCTION or python:FILE.py:FUNCTION, then items; behind `:::` items, behind `::::` files of items
+    /// A native function, python:MODULE:FUNCTION or python:FILE.py:FUNCTION, then items; behind `:::` items, behind
+    /// `::::` files of items
     #[arg(value_name = "FUNCTION|ITEM")]
     pub(crate) words: Vec<OsString>,
     /// The command for each item, without a shell; an argv without `{}` gets the item at its end
@@ -71,7 +74,7 @@ pub(crate) struct TargetArgs {
     /// Keep this line filter warm: one line in, one line out
     #[arg(long, value_name = "CMD", group = "named_target")]
     pub(crate) lines: Option<OsString>,
-    /// Keep this worker warm, which speaks the worker protocol on descriptors 3 and 4
+    /// Keep this worker warm: a Rust program with poolctl::init(), or any that speaks the worker protocol
     #[arg(long, value_name = "CMD", group = "named_target")]
     pub(crate) worker: Option<OsString>,
     /// Which of the worker's functions
@@ -86,7 +89,7 @@ pub(crate) struct TargetArgs {
     /// The interpreter for python: targets [default: python3]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<String>,
-    /// Spread an item that is a JSON array over the function's parameters
+    /// Spread an item that is a JSON array over the function's parameters (native functions with several always do)
     #[arg(long)]
     pub(crate) starmap: bool,
     /// --lines: most lines outstanding per worker; more is faster, and gives up at-most-once [default: 1]

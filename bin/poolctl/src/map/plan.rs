@@ -1,9 +1,10 @@
 //! From flags and settings to what the parts of a run are told.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use poolctl_supervisor::{Detail, EngineConfig, Framing, Lifecycle, Target, available_cpus};
+use poolctl_supervisor::{Detail, EngineConfig, Framing, Lifecycle, Native, Target, available_cpus};
 use poolctl_types::ExitCode;
 
 use super::args::{FramingName, MapArgs};
@@ -16,6 +17,7 @@ use super::template::{FieldNames, Passing, Template};
 use super::{log, throttle::Throttle};
 use crate::config::{ProgressWhen, Settings};
 use crate::failure::Failure;
+use crate::own_process::{self, NoStockWorker};
 use crate::value::Delimiter;
 
 /// Everything a run is told.
@@ -82,21 +84,25 @@ impl Plan {
             TargetSpec::Command { .. } if args.template.pipe => ItemForm::Block,
             TargetSpec::Command { .. } if fields || steps.group.is_some() => ItemForm::Fields,
             TargetSpec::Command { .. } | TargetSpec::Lines { .. } => ItemForm::Bytes,
-            TargetSpec::Worker { .. } | TargetSpec::Python { .. } => ItemForm::Json,
+            TargetSpec::Worker { .. } | TargetSpec::Python { .. } | TargetSpec::Native { .. } => {
+                ItemForm::Json
+            }
         };
         let results = match &target {
             TargetSpec::Command { .. } => ResultForm::Stream,
             // All lines up to the mark, each with its line break.
             TargetSpec::Lines { .. } if args.target.eot.is_some() => ResultForm::Stream,
             TargetSpec::Lines { .. } => ResultForm::Line,
-            TargetSpec::Worker { .. } | TargetSpec::Python { .. } => ResultForm::Value,
+            TargetSpec::Worker { .. } | TargetSpec::Python { .. } | TargetSpec::Native { .. } => {
+                ResultForm::Value
+            }
         };
         let passing = match items {
             _ if args.template.stdin || args.template.pipe => Passing::Stdin,
             ItemForm::Fields => Passing::Fields,
             ItemForm::Bytes | ItemForm::Block | ItemForm::Json => Passing::Whole,
         };
-        let run = run(args, settings, target, passing, header);
+        let run = run(args, settings, target, passing, header)?;
         let paced = engine.halt.is_some()
             || !engine.delay.is_zero()
             || args.pool.load.is_some()
@@ -194,12 +200,14 @@ fn steps(args: &MapArgs, target: &TargetSpec, fields: bool) -> Steps {
     let encoding = match target {
         TargetSpec::Command { .. } => Encoding::Bytes,
         TargetSpec::Lines { .. } => Encoding::Line,
-        TargetSpec::Worker { .. } | TargetSpec::Python { .. } => match (fields, columns || args.items.raw) {
-            (true, true) => Encoding::JsonStringFields,
-            (true, false) => Encoding::JsonFields,
-            (false, true) => Encoding::JsonStrings,
-            (false, false) => Encoding::Json,
-        },
+        TargetSpec::Worker { .. } | TargetSpec::Python { .. } | TargetSpec::Native { .. } => {
+            match (fields, columns || args.items.raw) {
+                (true, true) => Encoding::JsonStringFields,
+                (true, false) => Encoding::JsonFields,
+                (false, true) => Encoding::JsonStrings,
+                (false, false) => Encoding::Json,
+            }
+        }
     };
     let template = &args.template;
     let grouping = match (template.max_args, template.max_lines, template.fill) {
@@ -221,9 +229,10 @@ fn engine_config(args: &MapArgs, settings: &Settings, target: &TargetSpec) -> En
         slots: pool.jobs.unwrap_or(settings.jobs).on(available_cpus()),
         lifecycle: match target {
             TargetSpec::Command { .. } => Lifecycle::PerItem,
-            TargetSpec::Lines { .. } | TargetSpec::Worker { .. } | TargetSpec::Python { .. } => {
-                Lifecycle::Warm
-            }
+            TargetSpec::Lines { .. }
+            | TargetSpec::Worker { .. }
+            | TargetSpec::Python { .. }
+            | TargetSpec::Native { .. } => Lifecycle::Warm,
         },
         window: pool.window.unwrap_or(settings.window),
         retries: failure.retries.unwrap_or(settings.retries),
@@ -245,18 +254,18 @@ fn run(
     target: TargetSpec,
     passing: Passing,
     names: Option<FieldNames>,
-) -> Run {
+) -> Result<Run, Failure> {
     use std::os::unix::ffi::OsStrExt;
 
     let named = &args.target;
-    Run::Warm(match target {
+    Ok(Run::Warm(match target {
         TargetSpec::Command { words } if named.shell.is_some() => {
-            return Run::Command(Template::for_script(&words, passing).traced(args.template.trace));
+            return Ok(Run::Command(Template::for_script(&words, passing).traced(args.template.trace)));
         }
         TargetSpec::Command { words } => {
             let braces = args.template.replace.as_ref().map_or(&b"{}"[..], |text| text.as_bytes());
             let template = Template::new(&words, braces, passing, names);
-            return Run::Command(template.traced(args.template.trace));
+            return Ok(Run::Command(template.traced(args.template.trace)));
         }
         TargetSpec::Lines { argv } => Target::Lines {
             argv,
@@ -264,14 +273,14 @@ fn run(
             reply_timeout: named.reply_timeout.map_or(settings.reply_timeout, |span| span.0),
             eot: named.eot.as_ref().map(|text| text.as_bytes().to_vec()),
         },
-        TargetSpec::Worker { argv, framing } => Target::Worker {
+        TargetSpec::Worker { argv, framing, function } => Target::Worker {
             argv,
             framing: match framing {
                 FramingName::Jsonl => Framing::JsonLines,
                 FramingName::Frame => Framing::Frames,
                 FramingName::Tsv => Framing::Tsv,
             },
-            function: named.function.clone(),
+            function,
             stdio: named.worker_stdio,
         },
         TargetSpec::Python { module, function } => Target::Python {
@@ -280,5 +289,23 @@ fn run(
             function,
             starmap: named.starmap,
         },
-    })
+        TargetSpec::Native { function } => {
+            let argv = vec![own_process::stock_worker().map_err(|error| no_stock_worker(error, &function))?];
+            let function = Some(function.into());
+            Target::Native(Arc::new(Native {
+                argv,
+                encoding: poolctl_supervisor::Encoding::Json,
+                function,
+                ..Native::default()
+            }))
+        }
+    }))
+}
+
+/// Native functions cannot be had; what is not meant to be one is told how it is named.
+fn no_stock_worker(error: NoStockWorker, name: &str) -> Failure {
+    Failure::new(ExitCode::NotFound, error).hint(format!(
+        "it is built and installed with poolctl; a command stands behind `--`: poolctl map -- {name}; a Python \
+         function: python:MODULE:{name}"
+    ))
 }

@@ -7,7 +7,9 @@ mod summary;
 
 use std::sync::Arc;
 
-use poolctl_supervisor::{Gate, GaveUp, Level, Notice, Outcome, Output, Report, Results, Sink, Spill, TaskError};
+use poolctl_supervisor::{
+    Gate, GaveUp, Level, Notice, Outcome, Output, Report, Results, Sink, Spill, TaskError,
+};
 use poolctl_types::{Item, ItemRange, WorkerId};
 
 use super::log::{LogLine, Occurrences};
@@ -89,6 +91,8 @@ pub(crate) struct ItemSink {
     gave_up: Option<GaveUp>,
     has_given_up: bool,
     cannot_run: bool,
+    /// What the last worker that said hello offers.
+    offered: Vec<String>,
 }
 
 impl ItemSink {
@@ -118,6 +122,7 @@ impl ItemSink {
             gave_up: None,
             has_given_up: false,
             cannot_run: false,
+            offered: Vec::new(),
         }
     }
 
@@ -134,6 +139,11 @@ impl ItemSink {
     /// Why the run was given up, once.
     pub(crate) fn take_gave_up(&mut self) -> Option<GaveUp> {
         self.gave_up.take()
+    }
+
+    /// The functions that the workers say they have, once.
+    pub(crate) fn take_offered(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.offered)
     }
 
     /// The program, if it turned out to be none.
@@ -369,6 +379,7 @@ impl Sink for ItemSink {
             }
             Notice::WorkerOutput { bytes, .. } => self.pass_on_words(Output::from(bytes), None),
             Notice::Log { worker, item, level, text } => self.log(worker, item, level, &text),
+            Notice::Greeted { hello, .. } => self.offered = hello.functions,
             Notice::WorkerDied { worker, pid, exit } => {
                 tracing::info!(%worker, pid, %exit, "a worker died");
             }

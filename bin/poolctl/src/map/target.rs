@@ -13,8 +13,10 @@ pub(crate) enum TargetSpec {
     Command { words: Vec<Vec<u8>> },
     /// A warm line filter.
     Lines { argv: Vec<Vec<u8>> },
-    /// A warm protocol worker.
-    Worker { argv: Vec<Vec<u8>>, framing: FramingName },
+    /// A warm worker, which says in its hello of what kind it is.
+    Worker { argv: Vec<Vec<u8>>, framing: FramingName, function: Option<String> },
+    /// A function of the stock worker.
+    Native { function: String },
     /// A Python function.
     Python { module: Vec<u8>, function: String },
 }
@@ -31,9 +33,9 @@ pub(crate) enum TargetError {
     /// The value of another tool's flag, where the target belongs.
     #[error("--header takes no value behind a space")]
     HeaderValue,
-    /// A function without a prefix would be a native one.
-    #[error("`{name}` is no target: native functions are not part of this version")]
-    Native { name: String, rest: String },
+    /// A word that can name neither a native function nor one in Python.
+    #[error("`{name}` is no target: no function has such a name")]
+    NoName { name: String, rest: String },
     /// `python:` without a function.
     #[error("`{text}` does not name a module and a function")]
     NoFunction { text: String },
@@ -50,17 +52,17 @@ impl TargetError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             TargetError::Nothing => Some(
-                "a command stands behind `--`: poolctl map -- gzip -k {}; other targets: python:MODULE:FUNCTION, \
-                 --shell, --lines, --worker (poolctl map --help)"
+                "a command stands behind `--`: poolctl map -- gzip -k {}; other targets: FUNCTION (poolctl functions \
+                 lists them), python:MODULE:FUNCTION, --shell, --lines, --worker (poolctl map --help)"
                     .to_owned(),
             ),
-            TargetError::Native { name, .. } if name.contains(':') => {
+            TargetError::NoName { name, .. } if name.contains(':') => {
                 let function = name.split_once(':').map_or(name.as_str(), |(_, function)| function);
                 Some(format!("a Python function is named python:MODULE:FUNCTION; did you mean python:{function}?"))
             }
-            TargetError::Native { name, rest } => Some(format!(
-                "a command stands behind `--`: poolctl map -- {name}{rest}; a Python function: \
-                 python:MODULE:{name}; a worker executable: --worker"
+            TargetError::NoName { name, rest } => Some(format!(
+                "a command stands behind `--`: poolctl map -- {name}{rest}; a worker executable: --worker; \
+                 `poolctl functions` lists the native functions"
             )),
             TargetError::HeaderValue => Some("write --header alone, or --header=:".to_owned()),
             TargetError::NoFunction { .. } => {
@@ -95,10 +97,14 @@ pub(crate) fn choose(args: &MapArgs) -> Result<(TargetSpec, Vec<OsString>), Targ
     match args.words.split_first() {
         Some((first, rest)) if !SEPARATORS.iter().any(|mark| first == mark) => {
             let text = first.to_string_lossy().into_owned();
-            let target = python(&text, first)?.ok_or_else(|| TargetError::Native {
-                name: text,
-                rest: rest.iter().map(|word| format!(" {}", word.to_string_lossy())).collect(),
-            })?;
+            let target = match python(&text, first)? {
+                Some(target) => target,
+                None if is_function_name(&text) => TargetSpec::Native { function: text },
+                None => {
+                    let rest = rest.iter().map(|word| format!(" {}", word.to_string_lossy())).collect();
+                    return Err(TargetError::NoName { name: text, rest });
+                }
+            };
             Ok((target, rest.iter().chain(&args.command).cloned().collect()))
         }
         _ if args.command.is_empty() => Err(TargetError::Nothing),
@@ -132,7 +138,13 @@ fn behind_flag(args: &MapArgs) -> Result<TargetSpec, TargetError> {
         return Ok(TargetSpec::Lines { argv });
     }
     let command = named.worker.as_ref().expect("one of the three flags was given");
-    Ok(TargetSpec::Worker { argv: split("--worker", command)?, framing: named.framing })
+    let (framing, function) = (named.framing, named.function.clone());
+    Ok(TargetSpec::Worker { argv: split("--worker", command)?, framing, function })
+}
+
+/// Whether a native function may have this name; a path or a sentence is something else.
+fn is_function_name(text: &str) -> bool {
+    text.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.'))
 }
 
 /// `python:MODULE:FUNCTION`, or none if it does not begin like that.
@@ -193,6 +205,9 @@ mod tests {
 
         assert_eq!(target, TargetSpec::Python { module: b"a.b".to_vec(), function: "c.d".to_owned() });
         assert_eq!(items, ["5", "-6"]);
+        let (target, items) = chosen(&["images.resize", "5"]).unwrap();
+        assert_eq!(target, TargetSpec::Native { function: "images.resize".to_owned() });
+        assert_eq!(items, ["5"]);
         assert!(matches!(chosen(&["python:json"]), Err(TargetError::NoFunction { .. })));
         assert!(matches!(chosen(&["python::f"]), Err(TargetError::NoFunction { .. })));
     }
@@ -212,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_name_is_answered_with_what_would_work() {
-        let error = chosen(&["gzip", "x"]).unwrap_err();
+    fn a_word_that_names_no_function_is_answered_with_what_would_work() {
+        let error = chosen(&["./gzip", "x"]).unwrap_err();
 
-        assert!(error.to_string().contains("native functions are not part of this version"));
-        assert!(error.hint().unwrap().contains("poolctl map -- gzip x"));
+        assert!(error.hint().unwrap().contains("poolctl map -- ./gzip x"));
+        assert!(chosen(&["json:dumps"]).unwrap_err().hint().unwrap().contains("did you mean python:"));
         assert_eq!(chosen(&[]), Err(TargetError::Nothing));
     }
 

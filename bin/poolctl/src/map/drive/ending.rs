@@ -37,6 +37,7 @@ const WRITERS: u32 = 2;
 pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure> {
     let counts = pilot.supervisor.counts();
     let gave_up = pilot.sink.take_gave_up();
+    let offered = pilot.sink.take_offered();
     let spill_error = pilot.sink.take_spill_error();
     let tally = pilot.sink.tally();
     let no_program = pilot.sink.no_program().map(ToOwned::to_owned);
@@ -80,14 +81,20 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure>
         Ok(()) => {}
     }
     if let Some(why) = gave_up {
-        return Err(start_failure(why, &start_hint));
+        return Err(start_failure(why, &start_hint, &offered));
     }
     if let (Some(program), Some(ExitCode::CannotStart)) = (no_program, cause) {
         return Err(Failure::new(ExitCode::CannotStart, NoProgram { program })
             .hint("it is no program for this machine; a script begins with #!/bin/sh or the like"));
     }
     match (cause, input_error) {
-        (Some(ExitCode::BadInput), Some(error)) => Err(input_failure(error)),
+        (Some(ExitCode::BadInput), Some(error)) => {
+            let failure = input_failure(error);
+            Err(match start_hint.about_input(&offered) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
+        }
         (Some(cause), _) => Ok(cause),
         (None, _) if tally.failed > 0 || tally.cancelled > 0 => Ok(ExitCode::Failed),
         (None, _) => Ok(ExitCode::Ok),
@@ -103,7 +110,7 @@ fn first(cause: Option<ExitCode>, output: ExitCode) -> ExitCode {
 }
 
 /// Workers that could not be started: with what they said.
-fn start_failure(why: GaveUp, start_hint: &StartHint) -> Failure {
+fn start_failure(why: GaveUp, start_hint: &StartHint, offered: &[String]) -> Failure {
     let not_found = |reason: &io::Error| reason.kind() == io::ErrorKind::NotFound;
     let (code, details) = match &why {
         GaveUp::CannotStart { reason, .. } if not_found(reason) => (ExitCode::NotFound, None),
@@ -118,7 +125,7 @@ fn start_failure(why: GaveUp, start_hint: &StartHint) -> Failure {
         GaveUp::Keeper { .. } => (ExitCode::Internal, None),
         _ => (ExitCode::CannotStart, None),
     };
-    let hint = start_hint.about(&why);
+    let hint = start_hint.about(&why, offered);
     let failure = Failure::new(code, why).details(details.unwrap_or_default());
     match hint {
         Some(hint) => failure.hint(hint),

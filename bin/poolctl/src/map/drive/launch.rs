@@ -4,7 +4,7 @@ use std::env;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::map::screen::Screen;
 use crate::map::sink::{ItemForm, ItemSink, WallClock};
 use crate::map::source::Intake;
 use crate::map::throttle::Throttle;
+use crate::own_process;
 use crate::stderr::say;
 
 /// Everything a run needs.
@@ -72,8 +73,8 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
         nice: plan.nice,
         spawn_ahead: plan.spawn_ahead,
         max_rss: plan.max_rss,
-        run_id: run_id(now),
-        keeper: own_executable(),
+        run_id: own_process::run_id(now),
+        keeper: own_process::executable(),
         spill_dir: env::temp_dir(),
         memory_per_output: 1 << 20,
     })
@@ -126,17 +127,6 @@ fn start_failure(error: StartError) -> Failure {
 /// Makes sure that there is such a program.
 fn resolve_program(program: &[u8]) -> Result<(), Failure> {
     resolve(program).map(drop).map_err(|reason| start_failure(StartError::Program(reason)))
-}
-
-/// A name that no other run of this machine has: no two have the same pid at the same moment.
-fn run_id(now: Moment) -> String {
-    format!("{:x}-{:x}", std::process::id(), now.0)
-}
-
-/// The file that runs, also when it was replaced on disk meanwhile.
-fn own_executable() -> PathBuf {
-    let itself = Path::new("/proc/self/exe");
-    env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| itself.to_path_buf())
 }
 
 fn stdout_outlet(

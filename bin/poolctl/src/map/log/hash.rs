@@ -28,9 +28,15 @@ impl ItemHash {
             TargetSpec::Lines { argv } => {
                 argv.iter().fold(empty.with(b"lines"), |hash, word| hash.with(word))
             }
-            TargetSpec::Worker { argv, .. } => {
-                argv.iter().fold(empty.with(b"worker"), |hash, word| hash.with(word))
+            TargetSpec::Worker { argv, function, .. } => {
+                let worker = argv.iter().fold(empty.with(b"worker"), |hash, word| hash.with(word));
+                match function {
+                    Some(function) => worker.with(b"function").with(function.as_bytes()),
+                    None => worker,
+                }
             }
+            // Wherever its executable lies.
+            TargetSpec::Native { function } => empty.with(b"native").with(function.as_bytes()),
             TargetSpec::Python { module, function } => {
                 empty.with(b"python").with(module).with(function.as_bytes())
             }
