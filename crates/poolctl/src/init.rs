@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use poolctl_supervisor::{ExitCode, keeper};
 
+use crate::process;
+
 /// Whether [`init`] was called in this process.
 static CALLED: AtomicBool = AtomicBool::new(false);
 
@@ -12,6 +14,7 @@ static CALLED: AtomicBool = AtomicBool::new(false);
 ///
 /// The keeper, a small process that starts and watches the workers, is this same program, started again with
 /// `--keeper` as its first argument. Then `init` serves as the keeper and, when the pool is gone, ends the process.
+/// A [`Process`](crate::Process) is this same program as well; there `init` runs the task and ends the process.
 /// Otherwise it returns at once, having done nothing.
 ///
 /// A program that cannot call it, such as a test with the standard harness, names another one to be the keeper, with
@@ -23,6 +26,9 @@ static CALLED: AtomicBool = AtomicBool::new(false);
 )]
 pub fn init() {
     CALLED.store(true, Ordering::Relaxed);
+    if process::requested() {
+        std::process::exit(process::serve());
+    }
     if keeper::requested() {
         let status = if keeper::serve() == Status::SUCCESS { ExitCode::Ok } else { ExitCode::Internal };
         std::process::exit(i32::from(status as u8));

@@ -54,10 +54,12 @@ mod kind;
 mod map;
 mod outcomes;
 mod pool;
+mod process;
 mod raw;
 mod slice;
 mod task_error;
 mod template;
+mod thread_pool;
 
 pub use async_result::AsyncResult;
 pub use builder::{BuildError, PoolBuilder};
@@ -74,7 +76,11 @@ pub use poolctl_supervisor::{
 #[doc(hidden)]
 pub use poolctl_worker::expansion;
 pub use poolctl_worker::{DecodeError, EncodeError, Task};
+pub use process::{CurrentProcess, Process, ProcessBuilder, ProcessError, current_process};
 pub use task_error::{MapError, TaskError};
+pub use thread_pool::{
+    Failure, ThreadImap, ThreadMapResult, ThreadPool, ThreadPoolBuilder, ThreadResult, ThreadStartError,
+};
 
 #[cfg(doc)]
 use std::future::Future;

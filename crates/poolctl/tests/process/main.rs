@@ -1,0 +1,77 @@
+//! Processes, pipes and threads, in a program that is its own process and keeper: hence its own `main` instead of the
+//! usual harness.
+//!
+//! Arguments that are no options choose the tests whose names contain one of them. With `--as-host DIRECTORY` it is the
+//! host of a few processes until it is killed.
+
+#![forbid(unsafe_code)]
+
+mod ends;
+mod lifecycle;
+mod lives;
+mod tasks;
+mod threads;
+mod threads_many;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// No test takes so long, however loaded the machine is. One that does hangs.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Names of tests, and the tests.
+macro_rules! tests {
+    ($($module:ident: $($name:ident),+;)+) => {
+        &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name as fn())),+),+]
+    };
+}
+
+const TESTS: &[(&str, fn())] = tests! {
+    threads: a_closure_gives_its_result, a_task_gives_its_result, a_panic_is_an_error_and_the_thread_goes_on,
+        a_callback_runs_before_the_result_is_given, a_wait_may_be_limited, a_waiting_task_is_cancelled_and_a_running_one_is_not,
+        a_task_may_wait_for_tasks_of_its_own_pool, a_result_is_a_future, every_thread_runs_the_initializer,
+        a_failed_initializer_is_told, a_pool_grows_and_shrinks, a_closed_pool_ends_what_it_has,
+        a_terminated_pool_cancels_what_waits, a_dropped_pool_has_no_thread_left, a_full_window_blocks;
+    threads_many: results_come_in_the_order_of_items, a_map_runs_everything_and_tells_the_first_error,
+        a_map_may_be_awaited_and_called_back, no_items_give_no_results, a_slice_is_mapped, an_endless_input_is_taken_as_it_is_wanted,
+        outcomes_come_as_they_end, a_failed_item_keeps_its_place, the_rest_of_a_dropped_iteration_is_not_run,
+        a_task_may_iterate_over_its_own_pool;
+    lifecycle: a_task_runs_in_a_process_of_its_own, a_process_has_a_name_and_tells_it, a_variable_reaches_it,
+        big_arguments_arrive, what_it_prints_is_its_caller_s, a_returned_error_is_code_one_and_told,
+        a_panic_is_code_one_and_told, a_status_of_its_own_is_kept, a_process_starts_once, a_join_may_be_limited,
+        its_end_can_be_polled, a_process_may_start_processes, variables_of_ours_are_not_inherited, printing_host;
+    ends: a_terminated_process_ends_by_the_signal, a_killed_process_takes_its_group_along,
+        a_dropped_daemon_is_killed, a_dropped_process_is_waited_for, a_process_that_was_not_started_is_nothing,
+        a_killed_host_leaves_nothing, a_killed_keeper_is_replaced, thousands_of_processes_leave_nothing;
+};
+
+#[expect(clippy::print_stdout, reason = "a harness tells its results")]
+fn main() -> ExitCode {
+    poolctl::init();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [option, directory] = arguments.as_slice()
+        && option == lives::AS_HOST
+    {
+        lives::be_host(directory);
+    }
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
+    let mut failed = Vec::new();
+    for (name, test) in TESTS.iter().filter(|(name, _)| is_wanted(name)) {
+        let (done, ended) = channel();
+        thread::spawn(move || done.send(catch_unwind(test).is_ok()));
+        match ended.recv_timeout(LIMIT) {
+            Ok(true) => println!("test {name} ... ok"),
+            Ok(false) => failed.push(*name),
+            Err(_) => {
+                println!("test {name} hangs");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{} failed {failed:?}", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

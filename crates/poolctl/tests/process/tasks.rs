@@ -1,0 +1,117 @@
+//! What the processes and threads of the tests run.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use poolctl::{Process, current_process};
+
+#[poolctl::task]
+pub(crate) fn nothing() {}
+
+#[poolctl::task]
+pub(crate) fn square(x: i64) -> i64 {
+    x * x
+}
+
+#[poolctl::task]
+pub(crate) fn product(x: i64, y: i64) -> i64 {
+    x * y
+}
+
+/// An error for odd numbers, the half of others.
+#[poolctl::task]
+pub(crate) fn half(x: i64) -> Result<i64, String> {
+    if x % 2 == 0 { Ok(x / 2) } else { Err(format!("{x} is odd")) }
+}
+
+#[poolctl::task]
+pub(crate) fn panics(message: String) {
+    panic!("{message}");
+}
+
+#[poolctl::task]
+pub(crate) fn fails(message: String) -> Result<(), String> {
+    Err(message)
+}
+
+#[poolctl::task]
+#[expect(clippy::disallowed_methods, reason = "that is what it is for")]
+pub(crate) fn exits(code: i32) {
+    std::process::exit(code);
+}
+
+#[poolctl::task]
+pub(crate) fn write(path: String, text: String) {
+    put(&path, &text);
+}
+
+#[poolctl::task]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "that is what it is for")]
+pub(crate) fn print(text: String) {
+    println!("out {text}");
+    eprintln!("err {text}");
+}
+
+/// Leaves its name and pid in a file.
+#[poolctl::task]
+pub(crate) fn tell_who(path: String) {
+    put(&path, &format!("{} {}", current_process().name(), std::process::id()));
+}
+
+/// Leaves a variable in a file.
+#[poolctl::task]
+pub(crate) fn tell_variable(path: String, name: String) {
+    put(&path, &std::env::var(name).unwrap_or_else(|_| "unset".to_owned()));
+}
+
+/// Leaves the number of bytes, and their sum, in a file.
+#[poolctl::task]
+pub(crate) fn sum_up(path: String, text: String, numbers: Vec<u64>) {
+    put(&path, &format!("{} {} {}", text.len(), numbers.len(), numbers.iter().sum::<u64>()));
+}
+
+/// Leaves its pid beside a fifo, and goes on when that is opened.
+#[poolctl::task]
+pub(crate) fn hold(fifo: String) {
+    wait_at(&fifo);
+}
+
+/// Leaves a file when it is through, behind a [`hold`].
+#[poolctl::task]
+pub(crate) fn hold_and_write(fifo: String, path: String) {
+    wait_at(&fifo);
+    put(&path, "done");
+}
+
+/// Starts a child that sleeps, in its own group and in another, and then holds.
+#[poolctl::task]
+pub(crate) fn hold_with_children(fifo: String) {
+    let mut sleeper = Command::new("sh");
+    sleeper.args(["-c", "sleep 1000 & setsid sleep 1000 & wait"]);
+    #[expect(clippy::disallowed_methods, reason = "a child as any program would start it")]
+    let child = sleeper.spawn();
+    drop(child);
+    wait_at(&fifo);
+}
+
+/// Starts a process of its own, which tells who it is.
+#[poolctl::task]
+pub(crate) fn nest(path: String) -> Result<(), String> {
+    let process = Process::new(tell_who, path);
+    process.start().map_err(|error| error.to_string())?;
+    let exit = process.join().map_err(|error| error.to_string())?;
+    if exit.is_success() { Ok(()) } else { Err(exit.to_string()) }
+}
+
+fn wait_at(fifo: &str) {
+    put(&format!("{fifo}.pid"), &std::process::id().to_string());
+    drop(fs::File::open(fifo));
+}
+
+/// Leaves a file with these contents, at once.
+pub(crate) fn put(path: &str, text: &str) {
+    let new = format!("{path}.new");
+    fs::write(&new, text).expect("a test's own directory");
+    fs::rename(&new, Path::new(path)).expect("a test's own directory");
+}
