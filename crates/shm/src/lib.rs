@@ -19,6 +19,8 @@ mod page;
 mod ring;
 #[cfg(not(loom))]
 mod segment;
+#[cfg(not(loom))]
+mod shared;
 mod sync;
 #[cfg(not(loom))]
 mod worker_end;
@@ -28,6 +30,8 @@ pub use claim::Claim;
 pub use host_end::{HostEnd, Lie, WorkerFds};
 #[cfg(not(loom))]
 pub use segment::{AttachError, RING_BYTES};
+#[cfg(not(loom))]
+pub use shared::{Cell, SharedCells, SharedError};
 #[cfg(not(loom))]
 pub use worker_end::{Outbox, WorkerEnd};
 
