@@ -312,6 +312,12 @@ impl Engine {
         }
     }
 
+    /// Whether no worker has this item, and it has no outcome.
+    #[must_use]
+    pub fn is_queued(&self, item: Item) -> bool {
+        self.backlog.is_fresh(item) || self.backlog.standing(item) == Some(Standing::Waiting)
+    }
+
     fn resize(&mut self, slots: u32, effects: &mut Vec<Effect>) {
         self.set_slots(slots);
         for index in self.wanted_slots as usize..self.slots.len() {

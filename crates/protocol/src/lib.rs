@@ -37,7 +37,7 @@ pub use hello::{Caps, Hello, HelloError, PROTOCOL_VERSION};
 pub use jsonl::{Reply, ReplyError};
 pub use message::{
     Encoding, FLAG_PARCEL, FLAG_SLICE, MESSAGE_HEADER_BYTES, MessageError, MessageHeader, MessageKind,
-    NO_FUNCTION, ends_bytes,
+    NO_FUNCTION, NestedStatus, ends_bytes,
 };
 pub use meta::{Level, LogMeta, MetaError, ProgressMeta, ReplyMeta, Stream};
 pub use record::{

@@ -39,6 +39,31 @@ pub enum MessageKind {
     Initialize = 1,
     /// No more items come: run the exit function, if there is one, and end.
     Finish = 2,
+    /// What became of an item that the item in hand submitted; `first` is its number among those. The payload begins with
+    /// a [`NestedStatus`] and 7 zero bytes.
+    Outcome = 3,
+}
+
+/// What became of an item that another one submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NestedStatus {
+    /// It is ok; its result follows.
+    Ok = 0,
+    /// It is ok, and its result lies in the attachment: (u64 main, u64 whole) bytes of it.
+    OkParcel = 1,
+    /// It failed; a [`crate::RemoteError`] in JSON follows.
+    Err = 2,
+    /// It was not begun, and is the worker's own again: it runs it itself.
+    Yours = 3,
+}
+
+impl NestedStatus {
+    /// The status with this byte, if there is one.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Ok, Self::OkParcel, Self::Err, Self::Yours].get(usize::from(byte)).copied()
+    }
 }
 
 /// How items and results of a native worker are written.
@@ -115,6 +140,7 @@ impl MessageHeader {
             0 => MessageKind::Chunk,
             1 => MessageKind::Initialize,
             2 => MessageKind::Finish,
+            3 => MessageKind::Outcome,
             _ => return Err(unknown),
         };
         let encoding = match bytes[5] {

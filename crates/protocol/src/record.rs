@@ -41,6 +41,14 @@ pub enum RecordKind {
     ExitFailed = 8,
     /// No more items for this worker: it wants to be replaced.
     Bye = 9,
+    /// The item in hand submits another: its number among those (u64), the length of its function's name (u16), the
+    /// name, then the item.
+    Nested = 10,
+    /// The item in hand waits for the one that it submitted under this number (u64). The worker gives back so many items
+    /// (u32) that it has not begun; told again for those that reach it while it waits.
+    Waits = 11,
+    /// It goes on.
+    GoesOn = 12,
 }
 
 /// A record, borrowed from private memory.
@@ -126,6 +134,9 @@ impl RecordKind {
             7 => RecordKind::Exit,
             8 => RecordKind::ExitFailed,
             9 => RecordKind::Bye,
+            10 => RecordKind::Nested,
+            11 => RecordKind::Waits,
+            12 => RecordKind::GoesOn,
             _ => return None,
         })
     }

@@ -98,6 +98,8 @@ pub struct Native {
     pub inherit_output: bool,
     /// The time of each item is measured.
     pub timed: bool,
+    /// Items may submit others: the sink is told of them ([`crate::Notice::Nested`]) and answers.
+    pub may_nest: bool,
     /// Where large payloads lie.
     pub parcels: Parcels,
 }

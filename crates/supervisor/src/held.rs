@@ -52,6 +52,29 @@ impl Held {
         }
     }
 
+    /// Takes up to `count` items behind the oldest away, and says which.
+    pub(crate) fn take_behind_front(&mut self, count: u32) -> Vec<ItemRange> {
+        let Some(oldest) = self.oldest() else { return Vec::new() };
+        self.pop(1);
+        let mut gone = Vec::new();
+        let mut left = count;
+        while left > 0
+            && let Some(items) = self.front(u64::from(left))
+        {
+            self.pop(items.count);
+            left -= items.count;
+            gone.push(items);
+        }
+        self.count += 1;
+        match self.ranges.front_mut() {
+            Some(front) if front.first == oldest.plus(1) && front.count < u32::MAX => {
+                *front = ItemRange::new(oldest, front.count + 1);
+            }
+            _ => self.ranges.push_front(ItemRange::one(oldest)),
+        }
+        gone
+    }
+
     /// Takes one item away, wherever it stands; false if it is not held.
     pub(crate) fn take(&mut self, item: Item) -> bool {
         let Some(at) = self.ranges.iter().position(|range| range.contains(item)) else {
@@ -101,5 +124,19 @@ mod tests {
         assert_eq!(held.front(1), Some(ItemRange::new(Item(8), 1)));
         assert_eq!(held.count(), 3);
         assert!(held.contains(Item(20)) && !held.contains(Item(5)));
+    }
+
+    #[test]
+    fn what_stands_behind_the_oldest_can_be_taken_and_the_oldest_stays() {
+        let mut held = Held::default();
+        held.push(ItemRange::new(Item(5), 4));
+        held.push(ItemRange::new(Item(20), 2));
+
+        assert_eq!(held.take_behind_front(1), [ItemRange::one(Item(6))]);
+        assert_eq!(held.ranges().next(), Some(ItemRange::one(Item(5))));
+        let gone = held.take_behind_front(9);
+        assert_eq!(gone, [ItemRange::new(Item(7), 2), ItemRange::new(Item(20), 2)]);
+        assert_eq!((held.count(), held.oldest()), (1, Some(Item(5))));
+        assert_eq!(held.take_behind_front(9), []);
     }
 }

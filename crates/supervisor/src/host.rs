@@ -45,6 +45,7 @@ mod callbacks;
 mod door;
 mod drive;
 mod ledger;
+mod nests;
 mod seat;
 
 use std::sync::Arc;

@@ -43,7 +43,8 @@ pub use poolctl_sys::limits::raise_open_files;
 pub use poolctl_sys::waker::Waker;
 pub use poolctl_types::{Exit, ExitCode, Item, ItemRange, Moment, Slot, WorkerId};
 pub use report::{
-    Attempt, BadReply, ExitResult, Form, GaveUp, LastStart, Notice, Report, Results, Sink, Stream, TaskError,
+    Attempt, BadReply, ExitResult, Form, GaveUp, LastStart, NestedOutcome, Notice, Report, Results, Sink,
+    Stream, TaskError,
 };
 pub use resolve::{ResolveError, resolve};
 pub use spill::{Extent, Spill};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_engine::Outcome;
@@ -371,12 +372,41 @@ pub enum Notice {
         /// In words.
         note: Option<String>,
     },
+    /// The item in a native worker's hands submits another one. Only where the target lets it.
+    Nested {
+        /// The worker.
+        worker: WorkerId,
+        /// The new item's number among those that its worker submits.
+        id: u64,
+        /// What runs on it.
+        function: Arc<str>,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
+    /// The item in a native worker's hands waits for one that it submitted.
+    NestedWait {
+        /// The worker.
+        worker: WorkerId,
+        /// The number of the item it waits for.
+        id: u64,
+    },
     /// `--halt` ends the run.
     Halted,
     /// Workers cannot be started: the run is over.
     GaveUp(GaveUp),
     /// The keeper died and is started anew.
     KeeperLost,
+}
+
+/// What became of an item that another item submitted.
+#[derive(Debug)]
+pub enum NestedOutcome {
+    /// It is ok; its result.
+    Ok(Output),
+    /// It is not.
+    Err(RemoteError),
+    /// It was not begun: the worker that submitted it runs it itself.
+    Yours,
 }
 
 /// Why a run was given up.

@@ -36,9 +36,10 @@ use crate::desk::Desk;
 use crate::insight::Insight;
 use crate::keeper::{self, Keeper, KeeperError};
 use crate::launch::{LaunchError, Launcher};
-use crate::life::Lives;
+use crate::life::{Life, Lives, Work};
+use crate::link::Link;
 use crate::memory_kills::MemoryKills;
-use crate::report::{ExitResult, GaveUp, LastStart, Sink};
+use crate::report::{ExitResult, GaveUp, LastStart, NestedOutcome, Sink};
 use crate::resolve::ResolveError;
 use crate::spill::Spill;
 
@@ -283,6 +284,28 @@ impl Supervisor {
     #[must_use]
     pub fn pids(&self) -> Vec<(WorkerId, u32)> {
         self.lives.iter().filter_map(|life| Some((life.worker, life.pid()?))).collect()
+    }
+
+    /// Whether this worker lives.
+    #[must_use]
+    pub fn is_alive(&self, worker: WorkerId) -> bool {
+        self.lives.iter().any(|life| life.worker == worker)
+    }
+
+    /// Whether no worker has this item, and it has no outcome.
+    #[must_use]
+    pub fn is_queued(&self, item: Item) -> bool {
+        let was_told = item.0 < self.desk.engine.counts().read;
+        !was_told || self.desk.engine.is_queued(item)
+    }
+
+    /// Tells the item in a worker's hands what became of one that it submitted.
+    pub fn tell_nested(&mut self, worker: WorkerId, id: u64, outcome: NestedOutcome) {
+        if let Some(Life { work: Work::Warm(link), fault: None, .. }) = self.lives.get_mut(worker)
+            && let Link::Native(link) = &mut **link
+        {
+            link.tell_nested(id, outcome, &self.desk);
+        }
     }
 
     /// Stops the run, this hard.

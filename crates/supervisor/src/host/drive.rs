@@ -14,6 +14,7 @@ use super::call::{Call, Need};
 use super::callbacks::Callbacks;
 use super::door::{Door, Driver, Leader, Letter, NAP, Next, Part, Question, Stage};
 use super::ledger::Ledger;
+use super::nests::Nests;
 use super::seat::{Seat, Wake, lock};
 use super::{DeathPolicy, Intent, Last, Refusal, Room};
 use crate::block::Block;
@@ -38,6 +39,7 @@ struct Loop {
     /// `None` once it has ended.
     supervisor: Option<Supervisor>,
     ledger: Ledger,
+    nests: Nests,
     /// The inbox of last time, for its memory.
     letters: Vec<Letter>,
 }
@@ -74,6 +76,7 @@ impl Shared {
             looped: Mutex::new(Loop {
                 supervisor: Some(supervisor),
                 ledger: Ledger::new(policy),
+                nests: Nests::default(),
                 letters: Vec::new(),
             }),
             callbacks: Callbacks::default(),
@@ -384,11 +387,12 @@ impl Goal<'_> {
 impl Loop {
     /// One pass of the supervisor's loop. Says why the host has ended, if it has.
     fn turn(&mut self, until: Option<Instant>, goal: Goal<'_>) -> Option<Refusal> {
-        let Self { supervisor: Some(supervisor), ledger, letters } = self else {
+        let Self { supervisor: Some(supervisor), ledger, nests, letters } = self else {
             return Some(self.ledger.refusal());
         };
         let turned = catch_unwind(AssertUnwindSafe(|| {
             deliver(letters, supervisor, ledger);
+            nests.serve(ledger.take_requests(), ledger, supervisor);
             // Who waits here wants its answer soon; the driver has time.
             supervisor.set_spin(matches!(goal, Goal::Outcome(..)));
             let turn = supervisor.turn(ledger, until.map(moment));

@@ -9,6 +9,7 @@ use poolctl_types::{Item, ItemRange, WorkerId};
 
 use super::call::{Call, Settled};
 use super::door::Part;
+use super::nests::Request;
 use super::seat::Wake;
 use super::{DeathPolicy, Refusal};
 use crate::block::Block;
@@ -26,6 +27,8 @@ pub(super) struct Ledger {
     freed: Freed,
     /// Why the pool ends before its time.
     ended_by: Option<Refusal>,
+    /// What items ask for.
+    requests: Vec<Request>,
     /// What the death of a worker means for the others.
     policy: DeathPolicy,
 }
@@ -36,6 +39,8 @@ struct Entry {
     end: u64,
     unsettled: u64,
     bytes: usize,
+    /// It is counted at the door.
+    takes_room: bool,
     call: Arc<Call>,
     /// The index of the first item in its call.
     index: u64,
@@ -67,6 +72,21 @@ impl Ledger {
         matches!(self.ended_by, Some(Refusal::WorkerDied { .. }))
     }
 
+    /// As [`Ledger::enter`], for items that did not come through the door, and take no room there.
+    pub(super) fn enter_nested(&mut self, parts: Vec<Part>, block: &Block) {
+        let before = self.entries.len();
+        self.enter(parts, block);
+        for entry in self.entries.range_mut(before..) {
+            entry.takes_room = false;
+            entry.bytes = 0;
+        }
+    }
+
+    /// What items ask for since last time.
+    pub(super) fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.requests)
+    }
+
     /// The items of `block`, which is pushed next, are these parts, whose bytes are counted with the last of them.
     pub(super) fn enter(&mut self, parts: Vec<Part>, block: &Block) {
         let mut bytes = 0;
@@ -77,7 +97,15 @@ impl Ledger {
             items += usize::try_from(count).expect("a block's items fit in memory");
             let upto = items.checked_sub(1).map_or(0, |last| block.ends[last] as usize);
             call.post(Item(first), count);
-            let entry = Entry { first, end: self.next, unsettled: count, bytes: upto - bytes, call, index };
+            let entry = Entry {
+                first,
+                end: self.next,
+                unsettled: count,
+                bytes: upto - bytes,
+                takes_room: true,
+                call,
+                index,
+            };
             bytes = upto;
             self.entries.push_back(entry);
         }
@@ -121,7 +149,7 @@ impl Ledger {
                 continue;
             }
             entry.call.refuse(why.clone(), wakes);
-            self.freed.items += entry.unsettled;
+            self.freed.items += if entry.takes_room { entry.unsettled } else { 0 };
             self.freed.bytes += entry.bytes;
         }
     }
@@ -150,7 +178,7 @@ impl Ledger {
                 settled,
             });
             entry.unsettled -= u64::from(count);
-            self.freed.items += u64::from(count);
+            self.freed.items += if entry.takes_room { u64::from(count) } else { 0 };
             if entry.unsettled == 0 {
                 self.freed.bytes += std::mem::take(&mut entry.bytes);
                 while self.entries.front().is_some_and(|oldest| oldest.unsettled == 0) {
@@ -212,6 +240,10 @@ impl Sink for Ledger {
                 tracing::error!(%reason, "the pool gives up");
                 self.ended_by.get_or_insert(Refusal::GaveUp(Arc::new(reason)));
             }
+            Notice::Nested { worker, id, function, payload } => {
+                self.requests.push(Request::Submit { worker, id, function, payload });
+            }
+            Notice::NestedWait { worker, id } => self.requests.push(Request::Wait { worker, id }),
             Notice::Halted | Notice::KeeperLost => tracing::warn!(?notice, "the pool goes on"),
         }
     }

@@ -43,7 +43,7 @@ use crate::desk::Desk;
 use crate::held::Held;
 use crate::output::Output;
 use crate::parcels::Parcel;
-use crate::report::{BadReply, Sink, TaskError, chain};
+use crate::report::{BadReply, NestedOutcome, Sink, TaskError, chain};
 
 /// How large each ring is, in bytes.
 const RING_BYTES: usize = 256 << 10;
@@ -89,6 +89,8 @@ pub(crate) struct NativeLink {
     answered_at: Moment,
     /// When the ring was last looked at.
     heard: Moment,
+    /// What became of items that its items submitted, on its way to it.
+    outcomes: VecDeque<(u64, NestedOutcome)>,
     /// What was found wrong while nobody could be told.
     broken: Option<BadReply>,
     finish: Finish,
@@ -146,6 +148,7 @@ impl NativeLink {
             answered: 0,
             answered_at: now,
             heard: now,
+            outcomes: VecDeque::new(),
             broken: None,
             finish: Finish::No,
         })
@@ -170,6 +173,12 @@ impl NativeLink {
         }
         self.held.push(items);
         self.queue.push_back(Waiting { items, attempt });
+        self.post_what_fits(desk);
+    }
+
+    /// Tells the item in hand what became of one that it submitted.
+    pub(crate) fn tell_nested(&mut self, id: u64, outcome: NestedOutcome, desk: &Desk) {
+        self.outcomes.push_back((id, outcome));
         self.post_what_fits(desk);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use poolctl_protocol::{
     FLAG_PARCEL, FLAG_SLICE, Frame, Kind, MESSAGE_HEADER_BYTES, MessageHeader, MessageKind, NO_FUNCTION,
-    ends_bytes,
+    NestedStatus, RemoteError, ends_bytes,
 };
 use poolctl_shm::Lie;
 use poolctl_types::ItemRange;
@@ -13,7 +13,7 @@ use super::{Finish, NativeLink, Stage};
 use crate::block::{Attachment, Block, Shape};
 use crate::desk::Desk;
 use crate::parcels::ParcelError;
-use crate::report::BadReply;
+use crate::report::{BadReply, NestedOutcome, chain};
 
 /// An item longer than this travels in a parcel, in bytes.
 const INLINE_BYTES: usize = 64 << 10;
@@ -44,7 +44,7 @@ enum Halt {
 impl NativeLink {
     /// Posts what waits, as far as there is room.
     pub(super) fn post_what_fits(&mut self, desk: &Desk) {
-        let mut posted = false;
+        let mut posted = self.post_outcomes(desk);
         while let Some(waiting) = self.queue.front() {
             let Waiting { items, attempt } = *waiting;
             match self.post_some(items, attempt, desk) {
@@ -178,6 +178,79 @@ impl NativeLink {
         self.send_with(frame, descriptors, desk.now);
         self.with_descriptors.push_back((poolctl_types::Item(header.first), parcel));
         Ok(1)
+    }
+
+    /// Posts what became of items that the item in hand submitted, as far as there is room; says whether any was.
+    fn post_outcomes(&mut self, desk: &Desk) -> bool {
+        let mut posted = false;
+        while let Some((id, outcome)) = self.outcomes.pop_front() {
+            match self.post_outcome(id, &outcome, desk) {
+                Ok(true) => posted = true,
+                Ok(false) => {
+                    self.outcomes.push_front((id, outcome));
+                    break;
+                }
+                Err(error) => {
+                    let type_name = "NoSharedMemory".to_owned();
+                    let error = RemoteError { type_name, msg: chain(&error), trace: None, retry: None };
+                    self.outcomes.push_front((id, NestedOutcome::Err(error)));
+                }
+            }
+        }
+        posted
+    }
+
+    fn post_outcome(&mut self, id: u64, outcome: &NestedOutcome, desk: &Desk) -> Result<bool, ParcelError> {
+        let json;
+        let sizes;
+        let mut parcel = None;
+        let (status, content): (NestedStatus, &[u8]) = match outcome {
+            NestedOutcome::Yours => (NestedStatus::Yours, b""),
+            NestedOutcome::Err(error) => {
+                json = serde_json::to_vec(error).unwrap_or_default();
+                (NestedStatus::Err, &json)
+            }
+            NestedOutcome::Ok(output) => match (output.parcel(), output.in_memory()) {
+                (None, Some(bytes)) if bytes.len() <= INLINE_BYTES => (NestedStatus::Ok, bytes),
+                (Some(lodged), _) => {
+                    sizes = [lodged.main.to_le_bytes(), lodged.whole.to_le_bytes()].concat();
+                    parcel = Some(Arc::clone(&lodged.parcel));
+                    (NestedStatus::OkParcel, &sizes)
+                }
+                (None, _) => {
+                    let wanted = output.len();
+                    let no_memory = |source| ParcelError::NoMemory { wanted, source };
+                    let bytes = output.to_vec().map_err(no_memory)?;
+                    let taken = self.native.parcels.take(wanted)?;
+                    taken.write_at(&bytes, 0).map_err(no_memory)?;
+                    parcel = Some(Arc::new(taken));
+                    sizes = [wanted.to_le_bytes(); 2].concat();
+                    (NestedStatus::OkParcel, &sizes)
+                }
+            },
+        };
+        let Some(ring) = &mut self.ring else { return Ok(false) };
+        let header = MessageHeader {
+            payload: u32::try_from(content.len() + 8).expect("bounded above, or one error's text"),
+            kind: MessageKind::Outcome,
+            encoding: self.native.encoding,
+            attachments: u16::from(parcel.is_some()),
+            function: NO_FUNCTION,
+            count: 1,
+            first: id,
+            attempt: 1,
+            flags: 0,
+            parcel: 0,
+        };
+        if !ring.post(&[&header.to_bytes(), &[status as u8, 0, 0, 0, 0, 0, 0, 0], content]) {
+            return Ok(false);
+        }
+        if let Some(parcel) = parcel {
+            let mut frame = Vec::new();
+            Frame::write(&mut frame, Kind::Attachments, 0, 1, b"", b"");
+            self.send_with(frame, vec![Attachment::Reader(parcel)], desk.now);
+        }
+        Ok(true)
     }
 
     /// Posts the initializer, the first message of all.

@@ -10,7 +10,7 @@ use super::{Breach, NativeLink, Peer, Stage};
 use crate::config::Detail;
 use crate::desk::{Delivery, Desk};
 use crate::output::{Lodged, Output};
-use crate::report::{Attempt, BadReply, ExitResult, Form, Notice, Results, Sink, TaskError};
+use crate::report::{Attempt, BadReply, ExitResult, Form, NestedOutcome, Notice, Results, Sink, TaskError};
 
 impl NativeLink {
     /// Tells what these records say.
@@ -129,12 +129,69 @@ impl NativeLink {
                 desk.exits.push(ExitResult { worker: peer.worker, result: Err(error) });
                 Ok(())
             }
+            (RecordKind::Nested, Stage::Serving) => self.nested(record.payload, peer, sink),
+            (RecordKind::Waits, Stage::Serving) => self.waits(record.payload, peer, desk, sink),
+            (RecordKind::GoesOn, Stage::Serving) => {
+                desk.tell_plain(Event::GoesOn(peer.worker), sink);
+                Ok(())
+            }
             (RecordKind::Bye, Stage::Serving) => {
                 desk.tell_plain(Event::Retire(peer.worker), sink);
                 Ok(())
             }
             _ => Err(senseless()),
         }
+    }
+
+    /// The item in hand submits another one.
+    fn nested(&mut self, payload: &[u8], peer: Peer, sink: &mut dyn Sink) -> Result<(), Breach> {
+        let (id, rest) = payload.split_first_chunk::<8>().ok_or_else(senseless)?;
+        let (length, rest) = rest.split_first_chunk::<2>().ok_or_else(senseless)?;
+        let (name, item) = rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or_else(senseless)?;
+        let function = str::from_utf8(name).map_err(|_| senseless())?.into();
+        let id = u64::from_le_bytes(*id);
+        if self.native.may_nest {
+            let worker = peer.worker;
+            sink.notice(Notice::Nested { worker, id, function, payload: item.to_vec() });
+        } else {
+            let msg = "an item cannot submit others to this pool".to_owned();
+            let type_name = "NotNestable".to_owned();
+            let error = RemoteError { type_name, msg, trace: None, retry: Some(false) };
+            self.outcomes.push_back((id, NestedOutcome::Err(error)));
+        }
+        Ok(())
+    }
+
+    /// The item in hand waits for one that it submitted; what the worker holds besides goes elsewhere.
+    fn waits(
+        &mut self,
+        payload: &[u8],
+        peer: Peer,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        let (id, rest) = payload.split_first_chunk::<8>().ok_or_else(senseless)?;
+        let returned = u32::from_le_bytes(*rest.first_chunk::<4>().ok_or_else(senseless)?);
+        let posted = self.held.count().saturating_sub(self.unposted());
+        if u64::from(returned) >= posted {
+            return Err(senseless());
+        }
+        let gone = self.held.take_behind_front(returned);
+        self.with_descriptors.retain(|(item, _)| !gone.iter().any(|items| items.contains(*item)));
+        // What waits for room behind it goes elsewhere too: the worker gets nothing for now.
+        let unposted: u32 = self.queue.drain(..).map(|waiting| waiting.items.count).sum();
+        self.held.take_behind_front(unposted);
+        let event = Event::Waits { worker: peer.worker, returned: returned + unposted };
+        desk.tell_plain(event, sink);
+        if self.native.may_nest {
+            sink.notice(Notice::NestedWait { worker: peer.worker, id: u64::from_le_bytes(*id) });
+        }
+        Ok(())
+    }
+
+    /// How many items wait for room in the ring.
+    fn unposted(&self) -> u64 {
+        self.queue.iter().map(|waiting| u64::from(waiting.items.count)).sum()
     }
 
     /// The oldest item has its answer.
