@@ -56,6 +56,7 @@ mod outcomes;
 mod pool;
 mod process;
 mod raw;
+mod shared;
 mod slice;
 mod task_error;
 mod template;
@@ -68,6 +69,7 @@ pub use init::init;
 pub use kind::{Commands, Gives, Kind, Lines, Native, OneTarget, Takes, Values};
 pub use pool::{ExitResult, MapResult, Pool};
 pub use poolctl_macros::task;
+pub use poolctl_shm::SharedError;
 pub use poolctl_supervisor::host::DeathPolicy;
 pub use poolctl_supervisor::{
     Counts, Exit, GaveUp, Insight, ParcelError, ResolveError, SlowItem, StartError, TaskError as Fault,
@@ -77,6 +79,7 @@ pub use poolctl_supervisor::{
 pub use poolctl_worker::expansion;
 pub use poolctl_worker::{DecodeError, EncodeError, Task};
 pub use process::{CurrentProcess, Process, ProcessBuilder, ProcessError, current_process};
+pub use shared::{Array, Element, SharedMemory};
 pub use task_error::{MapError, TaskError};
 pub use thread_pool::{
     Failure, ThreadImap, ThreadMapResult, ThreadPool, ThreadPoolBuilder, ThreadResult, ThreadStartError,

@@ -1,0 +1,34 @@
+//! Memory that processes share: handles that travel as arguments of tasks, while what they stand for stays where it is.
+
+mod array;
+mod element;
+mod memory;
+
+pub use self::array::Array;
+pub use self::element::Element;
+pub use self::memory::SharedMemory;
+
+use std::sync::Arc;
+
+use poolctl_shm::{Cell, SharedCells};
+use poolctl_worker::attachments;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+/// What travels of a handle: which of the item's descriptors it is, and how many cells there are.
+#[derive(Serialize, Deserialize)]
+struct Reference {
+    descriptor: u32,
+    count: u64,
+}
+
+fn serialize<C: Cell, S: Serializer>(cells: &SharedCells<C>, serializer: S) -> Result<S::Ok, S::Error> {
+    let descriptor = attachments::attach(Arc::clone(cells.file())).map_err(ser::Error::custom)?;
+    Reference { descriptor, count: cells.cells().len() as u64 }.serialize(serializer)
+}
+
+fn deserialize<'de, C: Cell, D: Deserializer<'de>>(deserializer: D) -> Result<SharedCells<C>, D::Error> {
+    let Reference { descriptor, count } = Reference::deserialize(deserializer)?;
+    let file = attachments::take(descriptor).map_err(de::Error::custom)?;
+    let count = usize::try_from(count).map_err(de::Error::custom)?;
+    SharedCells::attach(file, count).map_err(de::Error::custom)
+}
