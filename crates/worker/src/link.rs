@@ -1,0 +1,166 @@
+//! A worker's way to its host: rings for what is frequent, the socket for what is not.
+//!
+//! One thread uses it, the one that runs the tasks. Messages are copied out of the ring before their items run, so that
+//! a task that logs finds the rings free, and the host has the room again.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+
+use poolctl_protocol::{
+    FLAG_TIMED, MESSAGE_HEADER_BYTES, MessageHeader, RECORD_HEADER_BYTES, RecordKind, RemoteError,
+    record_bytes, record_header,
+};
+use poolctl_shm::WorkerEnd;
+
+use crate::control::{Control, Gone};
+use crate::outlet::Grants;
+
+/// A result with more main bytes travels in a parcel.
+pub(crate) const MAX_INLINE_BYTES: usize = 64 << 10;
+
+/// The most bytes of an error in its record.
+const MAX_ERROR_BYTES: usize = 120 << 10;
+
+/// The rings and the socket.
+#[derive(Debug)]
+pub(crate) struct Link {
+    end: RefCell<WorkerEnd>,
+    control: RefCell<Control>,
+}
+
+impl Link {
+    pub(crate) fn new(end: WorkerEnd, control: Control) -> Self {
+        Self { end: RefCell::new(end), control: RefCell::new(control) }
+    }
+
+    /// Waits for a message, puts what is behind its header into `payload`, and gives the room back.
+    pub(crate) fn next_message(&self, payload: &mut Vec<u8>) -> Result<MessageHeader, Gone> {
+        let mut end = self.end.borrow_mut();
+        end.wait();
+        let posted = end.posted();
+        let header = posted.first_chunk::<MESSAGE_HEADER_BYTES>().ok_or(Gone::NoMessage)?;
+        let header = MessageHeader::parse(header).map_err(|_| Gone::NoMessage)?;
+        let whole = MESSAGE_HEADER_BYTES + header.payload as usize;
+        payload.clear();
+        payload.extend_from_slice(posted.get(MESSAGE_HEADER_BYTES..whole).ok_or(Gone::NoMessage)?);
+        end.consume(whole);
+        end.publish();
+        Ok(header)
+    }
+
+    /// The descriptors that belong to the message.
+    pub(crate) fn attachments(&self, count: u16) -> Result<Vec<OwnedFd>, Gone> {
+        if count == 0 { Ok(Vec::new()) } else { self.control.borrow_mut().attachments(count.into()) }
+    }
+
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.end.borrow().is_timed()
+    }
+
+    /// Claims the next item.
+    #[inline]
+    pub(crate) fn begin(&self, begun: u64, started_ns: Option<u64>) {
+        self.end.borrow().begin(begun, started_ns);
+    }
+
+    /// Publishes a record. `payload` must fit; see [`MAX_INLINE_BYTES`].
+    #[inline]
+    pub(crate) fn publish(&self, kind: RecordKind, nanos: Option<u64>, payload: &[u8]) {
+        let mut end = self.end.borrow_mut();
+        let timed = if nanos.is_some() { size_of::<u64>() } else { 0 };
+        let bytes = record_bytes(payload.len() + timed);
+        let mut spare = end.spare();
+        if spare.len() < bytes {
+            self.make_room(&mut end, bytes);
+            spare = end.spare();
+        }
+        let (header, rest) = spare[..bytes].split_at_mut(RECORD_HEADER_BYTES);
+        let flags = if nanos.is_some() { FLAG_TIMED } else { 0 };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it fits into the ring, which `make_room` checks"
+        )]
+        header.copy_from_slice(&record_header(kind, flags, (payload.len() + timed) as u32));
+        let (nanos_room, rest) = rest.split_at_mut(timed);
+        nanos_room.copy_from_slice(&nanos.map_or([0; 8], u64::to_le_bytes)[..timed]);
+        // The commonest results of all, in one store.
+        if let (Ok(word), Ok(eight)) = (<&mut [u8; 8]>::try_from(&mut *rest), <&[u8; 8]>::try_from(payload)) {
+            *word = *eight;
+        } else {
+            let (payload_room, padding) = rest.split_at_mut(payload.len());
+            payload_room.copy_from_slice(payload);
+            padding.fill(0);
+        }
+        end.advance(bytes);
+        end.publish();
+    }
+
+    /// Publishes an error; a very long one without what helps least.
+    #[cold]
+    pub(crate) fn publish_error(&self, kind: RecordKind, nanos: Option<u64>, mut error: RemoteError) {
+        shorten(&mut error.type_name, 1 << 10);
+        shorten(&mut error.msg, 16 << 10);
+        if let Some(trace) = &mut error.trace {
+            shorten(trace, 48 << 10);
+        }
+        let mut text = serde_json::to_vec(&error).expect("texts are always JSON");
+        if text.len() > MAX_ERROR_BYTES {
+            // Escapes have blown it up.
+            error.trace = None;
+            text = serde_json::to_vec(&error).expect("texts are always JSON");
+        }
+        self.publish(kind, nanos, &text);
+    }
+
+    /// Kicks the host if it sleeps. To be called behind a publish.
+    #[inline]
+    pub(crate) fn kick_if_asleep(&self) {
+        if self.end.borrow().host_sleeps() {
+            self.control.borrow().kick();
+        }
+    }
+
+    #[cold]
+    fn make_room(&self, end: &mut WorkerEnd, bytes: usize) {
+        // All is published; only a host that sleeps has to hear of it before it makes room.
+        if end.host_sleeps() {
+            self.control.borrow().kick();
+        }
+        end.wait_for_spare(bytes);
+    }
+}
+
+impl Grants for &Link {
+    fn grant(&mut self, bytes: u64) -> Result<OwnedFd, RemoteError> {
+        self.control.borrow_mut().grant(bytes)
+    }
+}
+
+/// Leaves the middle out of a text of more than `limit` bytes.
+fn shorten(text: &mut String, limit: usize) {
+    if text.len() > limit {
+        let (head, tail) = (boundary(text, limit / 2), boundary(text, text.len() - limit / 2));
+        *text = format!("{}\n… {} bytes left out …\n{}", &text[..head], tail - head, &text[tail..]);
+    }
+}
+
+/// The last place between two characters that is not behind `place`.
+pub(crate) fn boundary(text: &str, place: usize) -> usize {
+    (0..=place.min(text.len())).rev().find(|place| text.is_char_boundary(*place)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_loses_its_middle_and_stays_text() {
+        let mut text = "é".repeat(1000);
+
+        shorten(&mut text, 100);
+
+        assert!(text.starts_with("éé") && text.ends_with("éé"), "{text}");
+        assert!(text.contains("1900 bytes left out"), "{text}");
+    }
+}
