@@ -49,7 +49,7 @@ impl Functions {
     /// [`Functions::find`], quick for the one that was asked for last.
     pub(super) fn find_again(&mut self, function: &Arc<str>) -> Result<u32, FunctionError> {
         if let Some((known, at)) = &self.last
-            && Arc::ptr_eq(known, function)
+            && (Arc::ptr_eq(known, function) || known == function)
         {
             return Ok(*at);
         }
