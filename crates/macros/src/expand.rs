@@ -43,30 +43,30 @@ pub(crate) fn task(options: &Options, function: &Function) -> TokenStream {
         const _: () = {
             use #library::expansion as __poolctl;
 
-            impl #task {
-                #body
-            }
-
             impl ::core::ops::Deref for #task {
                 type Target = #pointer;
 
+                #[inline]
                 fn deref(&self) -> &Self::Target {
-                    const FUNCTION: #pointer = #task::body;
-                    &FUNCTION
+                    #body
+                    &(#task as #pointer)
                 }
             }
 
             #the_task
-            #entry
+
+            const _: () = {
+                #entry
+            };
         };
     }
 }
 
-/// The function itself, under a name that hides no other.
+/// The function itself, under its own name: so its body may have a variable of that name, as functions like to. There,
+/// the name is no task; `self::name` is.
 fn body(function: &Function) -> TokenStream {
     let mut item = function.item.clone();
     item.vis = syn::Visibility::Inherited;
-    item.sig.ident = Ident::new("body", item.sig.ident.span());
     quote!(#item)
 }
 
@@ -143,7 +143,7 @@ fn the_task(
         Some(referent) => quote!(::core::borrow::Borrow::<#referent>::borrow(&#value)),
         None => quote!(#value),
     });
-    let call = quote!(#task::body(#(#given),*));
+    let call = quote!((*#task)(#(#given),*));
     let called = match &function.returned {
         Returned::Nothing | Returned::Value(_) => quote!(::core::result::Result::Ok(#call)),
         Returned::Fallible(_) => {

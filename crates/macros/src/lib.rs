@@ -27,7 +27,8 @@ use options::Options;
 /// ```
 ///
 /// The name of the function then is a value, to be given to a pool, that can still be called: `square(3)`. As with
-/// any constant, no variable can have that name where it is in sight: `let square = …` is an error.
+/// any constant, no variable can have that name where it is in sight: `let square = …` is an error, but in the body of
+/// the function itself. There the name is the function, and `self::square` is the task.
 ///
 /// - Parameters and result are types that serde knows (`Serialize` and `Deserialize`), or vectors of plain data
 ///   (`bytemuck::Pod`), which travel as raw bytes. A parameter may be borrowed (`&str`, `&[f64]`, `&Config`): it

@@ -13,7 +13,7 @@ use crate::travel::{DecodeError, Decoder, EncodeError, Encoder};
     label = "not a task: workers are other processes and can run registered functions alone",
     note = "closures cannot travel to another process: write a `fn` with `#[poolctl::task]` above it and give its name; \
             what the closure would capture becomes an argument",
-    note = "a plain `fn` becomes a task by `#[poolctl::task]` above it"
+    note = "a plain `fn` becomes a task by `#[poolctl::task]` above it; in the body of a task itself, `self::name` is the task"
 )]
 pub trait Task: Copy + Send + Sync + 'static {
     /// What it takes: of one parameter its type, of several a tuple, of none `()`. Borrowed parameters are owned here.

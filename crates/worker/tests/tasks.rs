@@ -22,8 +22,9 @@ fn square(x: i64) -> i64 {
 
 #[task(crate = poolctl_worker)]
 fn fibonacci(n: u32) -> u64 {
-    // Inside of itself it is a task too, and can be called.
-    if n < 2 { u64::from(n) } else { fibonacci(n - 1) + fibonacci(n - 2) }
+    // Inside of itself it is the function, and a variable may have its name; by its path it is the task.
+    let fibonacci = |n| if n < 2 { u64::from(n) } else { fibonacci(n - 1) + self::fibonacci(n - 2) };
+    fibonacci(n)
 }
 
 #[task(crate = poolctl_worker)]
