@@ -45,7 +45,7 @@ const SIGKILL: i32 = 9;
 /// - It ends when this program does, however that ends, and everything it has started ends with it.
 /// - Dropping one that is not a daemon waits for its end; a daemon is killed.
 ///
-/// Its result stays there.
+/// Its result stays there: what is to come back goes through a [`pipe`](crate::pipe()).
 ///
 /// ```no_run
 /// use poolctl::Process;

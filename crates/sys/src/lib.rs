@@ -21,6 +21,7 @@ pub mod pidfd;
 pub mod pipe;
 pub mod poller;
 pub mod process;
+pub mod ready;
 pub mod rest;
 pub mod signals;
 pub mod spawn;

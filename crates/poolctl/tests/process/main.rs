@@ -9,6 +9,8 @@
 mod ends;
 mod lifecycle;
 mod lives;
+mod pipes;
+mod pipes_between;
 mod tasks;
 mod threads;
 mod threads_many;
@@ -46,6 +48,13 @@ const TESTS: &[(&str, fn())] = tests! {
     ends: a_terminated_process_ends_by_the_signal, a_killed_process_takes_its_group_along,
         a_dropped_daemon_is_killed, a_dropped_process_is_waited_for, a_process_that_was_not_started_is_nothing,
         a_killed_host_leaves_nothing, a_killed_keeper_is_replaced, thousands_of_processes_leave_nothing;
+    pipes: values_go_both_ways, values_go_one_way_and_end, a_receive_may_be_limited, a_full_pipe_gives_back_and_blocks,
+        few_large_messages_are_on_their_way, what_was_sent_before_the_end_arrives, a_wrong_type_spoils_one_message,
+        an_end_travels_in_a_message, too_many_handles_are_refused, an_end_is_not_written_elsewhere,
+        pipes_leave_no_descriptors;
+    pipes_between: two_processes_talk, large_messages_cross, a_pipe_ends_with_the_process,
+        a_sender_killed_in_the_middle_leaves_whole_messages, one_of_several_senders_may_be_killed,
+        an_end_is_handed_on;
 };
 
 #[expect(clippy::print_stdout, reason = "a harness tells its results")]

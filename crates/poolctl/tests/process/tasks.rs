@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use poolctl::{Process, current_process};
+use poolctl::{Connection, PipeError, Process, Receiver, Sender, current_process};
 
 #[poolctl::task]
 pub(crate) fn nothing() {}
@@ -107,6 +107,36 @@ pub(crate) fn nest(path: String) -> Result<(), String> {
 fn wait_at(fifo: &str) {
     put(&format!("{fifo}.pid"), &std::process::id().to_string());
     drop(fs::File::open(fifo));
+}
+
+/// Answers each number with its square, as text, until the other end is gone.
+#[poolctl::task]
+pub(crate) fn answer_squares(line: Connection<String, i64>) -> Result<(), PipeError> {
+    line.iter().try_for_each(|number| number.and_then(|number| line.send((number * number).to_string())))
+}
+
+/// Gives each text back.
+#[poolctl::task]
+pub(crate) fn echo(line: Connection<Vec<u8>, Vec<u8>>) -> Result<(), PipeError> {
+    line.iter().try_for_each(|bytes| line.send(bytes?))
+}
+
+/// Sends the numbers below `end`, and ends.
+#[poolctl::task]
+pub(crate) fn count(to: Sender<u64>, end: u64) -> Result<(), PipeError> {
+    (0..end).try_for_each(|number| to.send(number))
+}
+
+/// Sends buffers of one number each, for ever.
+#[poolctl::task]
+pub(crate) fn flood(to: Sender<Vec<u64>>, length: usize) -> Result<(), PipeError> {
+    (0_u64..).try_for_each(|number| to.send(vec![number; length]))
+}
+
+/// Receives a sender, and sends its pid over that.
+#[poolctl::task]
+pub(crate) fn introduce(from: Receiver<Sender<u32>>) -> Result<(), PipeError> {
+    from.recv()?.send(std::process::id())
 }
 
 /// Leaves a file with these contents, at once.
