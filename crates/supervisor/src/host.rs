@@ -21,6 +21,9 @@
 //! 3. Leave: under the door, give the lead to the caller that has queued longest and wake its seat. If none has, nobody
 //!    leads: the driver is called at once if anything is in flight, or if it is asleep.
 //!
+//! A leader that leaves only to hand in more, or to take what came, says so and is back at once: a driver that naps is
+//! let nap then, as it is when nothing is in flight. If it is not back, the driver looks within a nap.
+//!
 //! The nap: in a loop of single calls nothing is in flight between two of them. Calling the driver each time would
 //! wake a thread per call, which takes the lead just to be asked for it. So a driver that has handed over naps, and
 //! looks after a nap whether the lead is free; it takes it then, or naps again if there was a new leader meanwhile. It
@@ -200,7 +203,7 @@ impl Handle {
             if self.shared.try_submit(call, &mut block, intent)? {
                 return Ok(());
             }
-            self.shared.wait(Goal::Room, None);
+            self.shared.wait(Goal::Room, None, intent);
         }
     }
 
@@ -211,7 +214,28 @@ impl Handle {
     /// [`Refusal::ForkedHost`].
     pub fn wait(&self, call: &Call, need: Need, until: Option<Instant>) -> Result<bool, Refusal> {
         self.check_fork()?;
-        Ok(self.shared.wait(Goal::Outcome(call, need), until))
+        Ok(self.shared.wait(Goal::Outcome(call, need), until, Intent::Leave))
+    }
+
+    /// As [`Handle::wait`] without a limit, by one who is back at once, for more outcomes or with more items: so nobody
+    /// else is woken to drive meanwhile. Should it not come back, the driver looks within a millisecond.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn wait_between(&self, call: &Call, need: Need) -> Result<bool, Refusal> {
+        self.check_fork()?;
+        Ok(self.shared.wait(Goal::Outcome(call, need), None, Intent::Wait))
+    }
+
+    /// Turns the loop once without waiting, by one who is back at once. Workers get what was handed in, and outcomes that
+    /// are there are taken.
+    ///
+    /// # Errors
+    /// [`Refusal::ForkedHost`].
+    pub fn turn(&self) -> Result<(), Refusal> {
+        self.check_fork()?;
+        self.shared.turn_once();
+        Ok(())
     }
 
     /// Asks, once and for all, that what `call` still waits for is not run, or stopped. Its items then end as cancelled, unless they end
@@ -309,7 +333,7 @@ impl Handle {
     /// [`Refusal::ForkedHost`].
     pub fn wait_for_end(&self) -> Result<(), Refusal> {
         self.check_fork()?;
-        self.shared.wait(Goal::End, None);
+        self.shared.wait(Goal::End, None, Intent::Leave);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use poolctl_engine::{Counts, Stop};
 use super::call::Call;
 use super::ledger::Freed;
 use super::seat::{Seat, Wake};
-use super::{Last, Refusal, Room};
+use super::{Intent, Last, Refusal, Room};
 use crate::block::Block;
 use crate::supervisor::Supervisor;
 
@@ -222,17 +222,19 @@ impl Door {
         self.terms += 1;
     }
 
-    /// The leader leaves: gives the lead to the longest waiter, whose seat is to be woken, or to nobody.
-    pub(super) fn leave(&mut self) -> (Option<Arc<Seat>>, Next) {
+    /// The leader leaves: gives the lead to the longest waiter, whose seat is to be woken, or to nobody. One who is back at
+    /// once ([`Intent::Wait`]) is not worth the driver's awakening, as long as it only naps.
+    pub(super) fn leave(&mut self, intent: Intent) -> (Option<Arc<Seat>>, Next) {
         self.may_sleep = false;
         if let Some(seat) = self.queue.pop_front() {
             self.lead(Leader::Named(seat.thread()));
             return (Some(seat), Next::Nobody);
         }
         self.leader = Leader::None;
+        let is_back = intent == Intent::Wait && matches!(self.stage, Stage::Open);
         let in_flight = self.items > 0 || !self.inbox.is_empty() || !matches!(self.stage, Stage::Open);
-        let next = if in_flight || self.driver == Driver::Sleeps { Next::Driver } else { Next::Nobody };
-        (None, next)
+        let is_wanted = in_flight && !is_back || self.driver == Driver::Sleeps;
+        (None, if is_wanted { Next::Driver } else { Next::Nobody })
     }
 
     /// Puts a caller into the queue, unless it is there.
@@ -301,7 +303,7 @@ mod tests {
         door.enqueue(&second);
         door.enqueue(&first);
 
-        let (named, next) = door.leave();
+        let (named, next) = door.leave(Intent::Leave);
 
         assert!(named.is_some_and(|seat| Arc::ptr_eq(&seat, &first)));
         assert_eq!((door.leader, next), (Leader::Named(first.thread()), Next::Nobody));
@@ -312,19 +314,23 @@ mod tests {
     fn a_napping_driver_is_let_nap_only_while_nothing_is_in_flight() {
         let mut door = door();
         door.lead(Leader::Caller(Seat::new().thread()));
-        assert_eq!(door.leave().1, Next::Nobody);
+        assert_eq!(door.leave(Intent::Leave).1, Next::Nobody);
 
         door.lead(Leader::Caller(Seat::new().thread()));
         door.driver = Driver::Sleeps;
-        assert_eq!(door.leave().1, Next::Driver);
+        assert_eq!(door.leave(Intent::Leave).1, Next::Driver);
 
         door.driver = Driver::Naps;
         assert_eq!(door.put(items(1)), Next::Driver);
         door.inbox.clear();
         door.lead(Leader::Caller(Seat::new().thread()));
-        assert_eq!(door.leave().1, Next::Driver, "an item is in flight");
+        assert_eq!(door.leave(Intent::Leave).1, Next::Driver, "an item is in flight");
+        assert_eq!(door.leave(Intent::Wait).1, Next::Nobody, "but he is back at once");
+        door.driver = Driver::Sleeps;
+        assert_eq!(door.leave(Intent::Wait).1, Next::Driver, "which a sleeper would not notice if he is not");
+        door.driver = Driver::Naps;
         door.free(Freed { items: 1, bytes: 1 });
-        assert_eq!(door.leave().1, Next::Nobody);
+        assert_eq!(door.leave(Intent::Leave).1, Next::Nobody);
     }
 
     #[test]

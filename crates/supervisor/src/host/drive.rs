@@ -58,11 +58,11 @@ pub(super) enum Goal<'a> {
 }
 
 /// The lead, from taking it to handing it over, however that comes.
-struct Term<'a>(&'a Shared);
+struct Term<'a>(&'a Shared, Intent);
 
 impl Drop for Term<'_> {
     fn drop(&mut self) {
-        self.0.leave(lock(&self.0.door));
+        self.0.leave(lock(&self.0.door), self.1);
     }
 }
 
@@ -176,8 +176,8 @@ impl Shared {
     }
 
     /// Waits until the goal is met, leading if possible. Says whether it is; it may not be by `until`, nor when the
-    /// host has ended.
-    pub(super) fn wait(&self, goal: Goal<'_>, until: Option<Instant>) -> bool {
+    /// host has ended. `intent` says whether it comes back at once.
+    pub(super) fn wait(&self, goal: Goal<'_>, until: Option<Instant>, intent: Intent) -> bool {
         let me = thread::current().id();
         let mut seat = None;
         let met = loop {
@@ -199,11 +199,11 @@ impl Shared {
                 }
                 Leader::Named(leader) if leader == me => {
                     door.leader = Leader::Caller(me);
-                    self.lead_term(door, goal, until);
+                    self.lead_term(door, goal, until, intent);
                 }
                 Leader::None => {
                     door.lead(Leader::Caller(me));
-                    self.lead_term(door, goal, until);
+                    self.lead_term(door, goal, until, intent);
                 }
                 Leader::Driver(_) | Leader::Named(_) | Leader::Caller(_) => {
                     let seat = seat.get_or_insert_with(Seat::new);
@@ -231,6 +231,25 @@ impl Shared {
         met
     }
 
+    /// Turns the loop once without waiting, for one who is back at once; or has whoever leads look at the inbox.
+    pub(super) fn turn_once(&self) {
+        let mut door = lock(&self.door);
+        if door.has_ended() {
+            return;
+        }
+        if door.leader == Leader::None {
+            door.lead(Leader::Caller(thread::current().id()));
+            drop(door);
+            let term = Term(self, Intent::Wait);
+            self.turn(Goal::Room, Some(Instant::now()));
+            drop(term);
+        } else {
+            let next = door.rouse();
+            drop(door);
+            self.wake(&next);
+        }
+    }
+
     /// A caller that has queued goes.
     fn go(&self, goal: Goal<'_>, seat: &Arc<Seat>) {
         if let Goal::Outcome(call, _) = goal {
@@ -240,7 +259,7 @@ impl Shared {
         door.dequeue(seat);
         door.watchers.retain(|known| !Arc::ptr_eq(known, seat));
         if door.leader == Leader::Named(seat.thread()) {
-            self.leave(door);
+            self.leave(door, Intent::Leave);
         }
     }
 
@@ -255,7 +274,7 @@ impl Shared {
                 door.lead(Leader::Driver(thread::current().id()));
                 // As it will be when the lead is handed over.
                 door.driver = Driver::Naps;
-                self.lead_term(door, Goal::GiveWay, None);
+                self.lead_term(door, Goal::GiveWay, None, Intent::Leave);
                 door = lock(&self.door);
             } else if door.driver == Driver::Naps {
                 let term = door.terms;
@@ -272,9 +291,9 @@ impl Shared {
     }
 
     /// Leads a whole term.
-    fn lead_term(&self, door: MutexGuard<'_, Door>, goal: Goal<'_>, until: Option<Instant>) {
+    fn lead_term(&self, door: MutexGuard<'_, Door>, goal: Goal<'_>, until: Option<Instant>, intent: Intent) {
         drop(door);
-        let term = Term(self);
+        let term = Term(self, intent);
         self.lead(goal, until);
         drop(term);
     }
@@ -340,8 +359,8 @@ impl Shared {
     }
 
     /// Gives the lead away.
-    fn leave(&self, mut door: MutexGuard<'_, Door>) {
-        let (seat, next) = door.leave();
+    fn leave(&self, mut door: MutexGuard<'_, Door>, intent: Intent) {
+        let (seat, next) = door.leave(intent);
         drop(door);
         if let Some(seat) = seat {
             seat.wake();
