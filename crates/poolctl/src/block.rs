@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use poolctl_supervisor::host::Intent;
 use poolctl_supervisor::{Attachment, Block, Parcels};
 
 use crate::task_error::TaskError;
@@ -10,7 +11,7 @@ use crate::task_error::TaskError;
 pub(crate) const MAX_ITEM_BYTES: usize = 64 << 20;
 
 /// A piece is handed in when it has so many items, or bytes, or has waited so long for the next item.
-const ITEMS: usize = 1024;
+const ITEMS: usize = 8192;
 const BYTES: usize = 64 << 10;
 const WAIT: Duration = Duration::from_millis(1);
 
@@ -104,6 +105,11 @@ impl<'a> Batch<'a> {
             || self.block.byte_len() >= BYTES
             || self.parcel_bytes > 0
             || self.clock.is_late()
+    }
+
+    /// Whether who hands it in now is back at once: he is if items come quickly.
+    pub(crate) fn intent(&self) -> Intent {
+        if self.clock.stride == MAX_STRIDE { Intent::Wait } else { Intent::Leave }
     }
 
     /// Whether no more items fit.

@@ -24,7 +24,7 @@ use crate::kind::{Kind, Native};
 use crate::pool::Pool;
 
 /// Items in flight, unless the user says otherwise.
-const WINDOW: u64 = 16_384;
+const WINDOW: u64 = 65_536;
 
 /// Bytes of items in flight.
 const WINDOW_BYTES: usize = 64 << 20;
@@ -157,7 +157,7 @@ impl<K> PoolBuilder<K> {
         self
     }
 
-    /// How many items may be in flight, 16 384 by default: whoever hands in more blocks until there is room. Also how
+    /// How many items may be in flight, 65 536 by default: whoever hands in more blocks until there is room. Also how
     /// far [`Pool::imap`] takes items ahead.
     pub fn window(mut self, items: u64) -> Self {
         self.rules.window = items.max(1);

@@ -35,7 +35,11 @@ pub(crate) fn map<I, R>(
         count += 1;
         if batch.is_due() {
             let fail = |why| MapError { item: handed_in, source: TaskError::from(why) };
-            handle.submit(&call, batch.take(), Intent::Leave).map_err(fail)?;
+            let intent = batch.intent();
+            handle.submit(&call, batch.take(), intent).map_err(fail)?;
+            if intent == Intent::Wait {
+                handle.turn().map_err(fail)?;
+            }
             handed_in = count;
             gathered.gather(&call, handed_in, &read);
         }
@@ -46,7 +50,7 @@ pub(crate) fn map<I, R>(
     while gathered.next_item() < count {
         let next = gathered.next_item();
         let fail = |source| MapError { item: next, source };
-        match handle.wait(&call, Need::Next(next), None) {
+        match handle.wait_between(&call, Need::Next(next)) {
             Ok(true) => gathered.gather(&call, count, &read),
             Ok(false) => return Err(fail(TaskError::PoolBroken)),
             Err(why) => return Err(fail(why.into())),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use poolctl_supervisor::host::{Call, Handle, Intent, Need};
+use poolctl_supervisor::host::{Call, Handle, Need};
 
 use crate::block::Batch;
 use crate::map::CancelOnDrop;
@@ -107,7 +107,7 @@ impl<'a, I: Iterator> Feed<'a, I> {
     /// # Errors
     /// It will never come: it is over.
     pub(super) fn wait(&mut self, need: Need) -> Result<(), TaskError> {
-        let error = match self.handle.wait(&self.call, need, None) {
+        let error = match self.handle.wait_between(&self.call, need) {
             Ok(true) => return Ok(()),
             Ok(false) => TaskError::PoolBroken,
             Err(why) => why.into(),
@@ -145,7 +145,7 @@ impl<'a, I: Iterator> Feed<'a, I> {
     fn hand_in(&mut self) {
         let block = self.batch.take();
         let count = block.len() as u64;
-        match self.handle.submit(&self.call, block, Intent::Leave) {
+        match self.handle.submit(&self.call, block, self.batch.intent()) {
             Ok(()) => self.handed_in += count,
             Err(why) => {
                 self.refused = Some(why.into());
