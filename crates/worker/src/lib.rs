@@ -32,6 +32,9 @@ mod life;
 
 mod serve;
 
+#[cfg(test)]
+mod tests;
+
 pub use current::{Current, current, during};
 pub use journal::{log, progress};
 pub use outlet::{Given, Granted, Grants, Outlet};

@@ -146,7 +146,8 @@ fn prepare(asked: &Asked, entries: &[&Entry]) -> Result<(), RemoteError> {
     Ok(())
 }
 
-fn run(mut control: Control, entries: Vec<&'static Entry>, slot: Slot) -> Result<(), Gone> {
+/// A worker's whole life, from its hello on.
+pub(crate) fn run(mut control: Control, entries: Vec<&'static Entry>, slot: Slot) -> Result<(), Gone> {
     control.say_hello(&entries)?;
     let (tasks, results) = control.segments()?;
     let link = Rc::new(Link::new(WorkerEnd::attach(tasks, results)?, control));
