@@ -106,8 +106,8 @@ fn owned(parameter: &Parameter) -> TokenStream {
 fn way(written: &TokenStream, span: proc_macro2::Span) -> TokenStream {
     quote_spanned!(span=> {
         #[allow(unused_imports, reason = "one of them is the way")]
-        use __poolctl::{ViaBytes as _, ViaBytesAlone as _, ViaValue as _};
-        (&&&__poolctl::Probe::<#written>::NEW).way()
+        use __poolctl::{ViaBits as _, ViaBytes as _, ViaBytesAlone as _, ViaValue as _};
+        (&&&&__poolctl::Probe::<#written>::NEW).way()
     })
 }
 
@@ -139,6 +139,10 @@ fn the_task(
         let way = way(owned, parameter.written.span());
         quote_spanned!(parameter.written.span()=> __poolctl::encode::<#owned, _>(#way, #value, into)?;)
     });
+    let appends = arguments.iter().map(|Argument { value, owned, parameter }| {
+        let way = way(owned, parameter.written.span());
+        quote_spanned!(parameter.written.span()=> && __poolctl::append::<#owned, _>(#way, #value, main))
+    });
     let given = arguments.iter().map(|Argument { value, parameter, .. }| match &parameter.referent {
         Some(referent) => quote!(::core::borrow::Borrow::<#referent>::borrow(&#value)),
         None => quote!(#value),
@@ -168,6 +172,13 @@ fn the_task(
                 let #pattern = args;
                 #(#encodes)*
                 ::core::result::Result::Ok(())
+            }
+
+            #[inline]
+            #[allow(unused_variables, clippy::needless_borrow, reason = "a task may have no parameters")]
+            fn append_args(args: &Self::Args, main: &mut ::std::vec::Vec<u8>) -> bool {
+                let #pattern = args;
+                true #(#appends)*
             }
 
             #[inline]

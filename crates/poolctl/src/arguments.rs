@@ -20,15 +20,20 @@ pub(crate) fn write_arguments<T: Task>(args: &T::Args, into: &mut Batch<'_>) -> 
     let parcels = into.parcels();
     let mut luggage = None;
     into.push(|bytes| {
+        let start = bytes.len();
+        if T::append_args(args, bytes) {
+            return Ok(());
+        }
+        bytes.truncate(start);
         let mut encoder = Encoder::onto(std::mem::take(bytes));
         let encoded = T::encode_args(args, &mut encoder).map_err(|source| TaskError::BadArguments { source });
         let packed = encoded.and_then(|()| {
-            if encoder.parcel_bytes() > 0 || !encoder.attachments().is_empty() {
+            if !encoder.is_plain() {
                 luggage = Some(pack(&encoder, parcels)?);
             }
             Ok(())
         });
-        (*bytes, _) = encoder.into_parts();
+        *bytes = encoder.into_main();
         packed
     })?;
     if let Some((attachments, parcel_bytes)) = luggage {

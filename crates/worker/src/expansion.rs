@@ -16,7 +16,8 @@ pub use crate::outlet::Outlet;
 pub use crate::slice::SliceFn;
 pub use crate::task::{Entry, Task};
 pub use crate::travel::{
-    DecodeError, Decoder, EncodeError, Encoder, JsonError, Probe, ViaBytes, ViaBytesAlone, ViaValue, Way,
+    DecodeError, Decoder, EncodeError, Encoder, JsonError, Probe, ViaBits, ViaBytes, ViaBytesAlone, ViaValue,
+    Way,
 };
 
 /// What a `Result` is made of, under whatever name.
@@ -53,6 +54,12 @@ impl<T, E> Fallible for Result<T, E> {
 #[inline]
 pub fn encode<'a, T, W: Way<T>>(way: W, value: &'a T, into: &mut Encoder<'a>) -> Result<(), EncodeError> {
     way.encode(value, into)
+}
+
+/// Appends one argument that is plain data; says whether it did.
+#[inline]
+pub fn append<T, W: Way<T>>(way: W, value: &T, main: &mut Vec<u8>) -> bool {
+    way.append(value, main)
 }
 
 /// Reads one argument.

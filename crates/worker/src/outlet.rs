@@ -65,13 +65,16 @@ impl<'a> Outlet<'a> {
     #[inline]
     pub fn give<T, W: Way<T>>(&mut self, result: &T, way: W) -> Result<(), RemoteError> {
         self.clear();
+        if way.append(result, &mut self.main) {
+            return Ok(());
+        }
         let mut encoder = Encoder::onto(std::mem::take(&mut self.main));
         way.encode(result, &mut encoder)
             .map_err(|error| failure::lasting("EncodeError", failure::chain(&error)))?;
-        if encoder.parcel_bytes() > 0 || !encoder.attachments().is_empty() {
+        if !encoder.is_plain() {
             self.grant(&encoder)?;
         }
-        (self.main, _) = encoder.into_parts();
+        self.main = encoder.into_main();
         Ok(())
     }
 
@@ -100,7 +103,7 @@ impl<'a> Outlet<'a> {
         }
         let encoder = Encoder::onto(std::mem::take(&mut self.main));
         self.grant(&encoder)?;
-        (self.main, _) = encoder.into_parts();
+        self.main = encoder.into_main();
         Ok(())
     }
 

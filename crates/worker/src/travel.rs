@@ -19,7 +19,9 @@ mod way;
 
 pub use decoder::{DecodeError, Decoder, Landed, NoBuffer, Parcel};
 pub use encoder::{EncodeError, Encoder, parcel_base};
-pub use way::{ByBytes, ByBytesAlone, ByValue, JsonError, Probe, ViaBytes, ViaBytesAlone, ViaValue, Way};
+pub use way::{
+    ByBits, ByBytes, ByBytesAlone, ByValue, JsonError, Probe, ViaBits, ViaBytes, ViaBytesAlone, ViaValue, Way,
+};
 
 /// A buffer with fewer bytes than these stands among the main bytes.
 pub const OUT_OF_BAND_BYTES: usize = 64 << 10;

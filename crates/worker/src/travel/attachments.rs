@@ -82,39 +82,38 @@ pub fn take(index: u32) -> Result<OwnedFd, TakeError> {
     })
 }
 
-/// Runs `encode`, during which values may attach, and puts what they attached behind `attachments`.
+/// Runs `encode`, during which values may attach descriptors behind the `count` that there are, and says which.
 #[inline]
-pub(super) fn encoding<R>(attachments: &mut Vec<Arc<OwnedFd>>, encode: impl FnOnce() -> R) -> R {
+pub(super) fn encoding<R>(count: usize, encode: impl FnOnce() -> R) -> (R, Vec<Arc<OwnedFd>>) {
     // Restores what was before, also when a value's own code panics.
     struct Outer {
         before: Encoding,
         first: u32,
     }
     impl Outer {
-        fn count(&self) -> usize {
-            (ENCODING.get().next - self.first) as usize
+        #[inline]
+        fn collect(&self) -> Vec<Arc<OwnedFd>> {
+            let next = ENCODING.get().next;
+            if next == self.first {
+                return Vec::new();
+            }
+            ENCODING.set(Encoding { is_at_work: true, next: self.first });
+            collect((next - self.first) as usize)
         }
     }
     impl Drop for Outer {
         #[inline]
         fn drop(&mut self) {
-            if ENCODING.get().next != self.first {
-                let count = self.count();
-                drop(collect(count));
-            }
+            drop(self.collect());
             ENCODING.set(self.before);
         }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "never more than `MAX_ATTACHMENTS`")]
-    let first = attachments.len() as u32;
+    let first = count as u32;
     let outer = Outer { before: ENCODING.replace(Encoding { is_at_work: true, next: first }), first };
     let result = encode();
-    if ENCODING.get().next != first {
-        attachments.extend(collect(outer.count()));
-        ENCODING.set(Encoding { is_at_work: true, next: first });
-    }
-    result
+    (result, outer.collect())
 }
 
 #[cold]

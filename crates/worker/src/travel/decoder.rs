@@ -23,6 +23,14 @@ pub enum DecodeError {
         /// Why.
         source: DecodeValueError,
     },
+    /// No plain data of that type.
+    #[error("failed to decode a value of type {type_name}: {left} bytes are left")]
+    Short {
+        /// The Rust type.
+        type_name: &'static str,
+        /// How many bytes there are.
+        left: usize,
+    },
     /// No buffer of that type.
     #[error("there is no buffer of {type_name}, but {found}")]
     Buffer {
@@ -144,6 +152,19 @@ impl<'a> Decoder<'a> {
         let Self { main, attachments, .. } = self;
         attachments::decoding(attachments, || decode_value(main))
             .map_err(|source| DecodeError::Value { type_name: std::any::type_name::<T>(), source })
+    }
+
+    /// The next piece of plain data, which [`super::Encoder::bits`] took.
+    ///
+    /// # Errors
+    /// There are not as many bytes.
+    #[inline]
+    pub fn bits<T: Pod>(&mut self) -> Result<T, DecodeError> {
+        let left = self.main.len();
+        let short = || DecodeError::Short { type_name: std::any::type_name::<T>(), left };
+        let (bits, rest) = self.main.split_at_checked(size_of::<T>()).ok_or_else(short)?;
+        self.main = rest;
+        Ok(bytemuck::pod_read_unaligned(bits))
     }
 
     /// The next buffer, which [`super::Encoder::slice`] took. One out of band is read straight into the vector.

@@ -34,6 +34,13 @@ pub enum EncodeError {
 #[derive(Debug, Default)]
 pub struct Encoder<'a> {
     main: Vec<u8>,
+    /// Apart, since most items have none, and an encoder is made for each.
+    beside: Option<Box<Beside<'a>>>,
+}
+
+/// What travels beside the main bytes.
+#[derive(Debug, Default)]
+struct Beside<'a> {
     buffers: Vec<(u64, &'a [u8])>,
     parcel_bytes: u64,
     attachments: Vec<Arc<OwnedFd>>,
@@ -59,9 +66,19 @@ impl<'a> Encoder<'a> {
     /// Its `Serialize` refused. The encoder is of no further use then.
     #[inline]
     pub fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        let Self { main, attachments, .. } = self;
-        attachments::encoding(attachments, || encode_value(value, main))
-            .map_err(|source| EncodeError::Value { type_name: std::any::type_name::<T>(), source })
+        let count = self.attachments().len();
+        let main = &mut self.main;
+        let (encoded, attached) = attachments::encoding(count, || encode_value(value, main));
+        if !attached.is_empty() {
+            self.beside().attachments.extend(attached);
+        }
+        encoded.map_err(|source| EncodeError::Value { type_name: std::any::type_name::<T>(), source })
+    }
+
+    /// Takes a piece of plain data, as it is.
+    #[inline]
+    pub fn bits<T: NoUninit>(&mut self, value: &T) {
+        self.main.extend_from_slice(bytemuck::bytes_of(value));
     }
 
     /// Takes plain data. From [`super::OUT_OF_BAND_BYTES`] on it is borrowed, not copied.
@@ -80,13 +97,19 @@ impl<'a> Encoder<'a> {
             self.in_place(bytes.len(), bytes);
             return;
         }
-        let offset = self.parcel_bytes.next_multiple_of(BUFFER_ALIGNMENT);
+        let offset = self.parcel_bytes().next_multiple_of(BUFFER_ALIGNMENT);
         self.main.push(OUT_OF_BAND);
         self.main.extend_from_slice(&OWN_PARCEL.to_le_bytes());
         self.main.extend_from_slice(&offset.to_le_bytes());
         self.main.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        self.buffers.push((offset, bytes));
-        self.parcel_bytes = offset + bytes.len() as u64;
+        let beside = self.beside();
+        beside.buffers.push((offset, bytes));
+        beside.parcel_bytes = offset + bytes.len() as u64;
+    }
+
+    #[cold]
+    fn beside(&mut self) -> &mut Beside<'a> {
+        self.beside.get_or_insert_default()
     }
 
     fn in_place(&mut self, len: usize, bytes: &[u8]) {
@@ -97,8 +120,9 @@ impl<'a> Encoder<'a> {
 
     /// Lets a descriptor travel along, and says by which index the other end takes it.
     pub fn attach(&mut self, descriptor: Arc<OwnedFd>) -> u32 {
-        let index = u32::try_from(self.attachments.len()).unwrap_or(u32::MAX);
-        self.attachments.push(descriptor);
+        let attachments = &mut self.beside().attachments;
+        let index = u32::try_from(attachments.len()).unwrap_or(u32::MAX);
+        attachments.push(descriptor);
         index
     }
 
@@ -113,14 +137,21 @@ impl<'a> Encoder<'a> {
     #[must_use]
     #[inline]
     pub fn parcel_bytes(&self) -> u64 {
-        self.parcel_bytes
+        self.beside.as_ref().map_or(0, |beside| beside.parcel_bytes)
     }
 
     /// The descriptors that travel along, in the order of their indices.
     #[must_use]
     #[inline]
     pub fn attachments(&self) -> &[Arc<OwnedFd>] {
-        &self.attachments
+        self.beside.as_ref().map_or(&[], |beside| &beside.attachments)
+    }
+
+    /// Whether there are main bytes alone.
+    #[must_use]
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.beside.is_none()
     }
 
     /// Writes the buffers out of band into `parcel`, from `base` on ([`Encoder::parcel_bytes`] of it).
@@ -128,16 +159,23 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// What pwrite(2) answers.
     pub fn write_buffers(&self, parcel: BorrowedFd<'_>, base: u64) -> io::Result<()> {
-        self.buffers
-            .iter()
+        let buffers = self.beside.iter().flat_map(|beside| &beside.buffers);
+        buffers
+            .into_iter()
             .try_for_each(|(offset, bytes)| transfer::write_all_at(parcel, bytes, base + offset))
     }
 
     /// The main bytes and the descriptors, when the buffers have been seen to.
     #[must_use]
-    #[inline]
     pub fn into_parts(self) -> (Vec<u8>, Vec<Arc<OwnedFd>>) {
-        (self.main, self.attachments)
+        (self.main, self.beside.map(|beside| beside.attachments).unwrap_or_default())
+    }
+
+    /// The main bytes, when the rest has been seen to.
+    #[must_use]
+    #[inline]
+    pub fn into_main(self) -> Vec<u8> {
+        self.main
     }
 }
 

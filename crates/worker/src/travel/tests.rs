@@ -239,16 +239,21 @@ fn the_way_is_chosen_by_the_type() {
     type Alone = [u8; 64];
 
     let (numbers, texts, alone) = (vec![1_u16, 2], vec!["a".to_owned()], vec![[7; 64]]);
-    let _: ByBytes = (&&&Probe::<Vec<u16>>::NEW).way();
-    let _: ByValue = (&&&Probe::<Vec<String>>::NEW).way();
-    let _: ByBytesAlone = (&&&Probe::<Vec<Alone>>::NEW).way();
+    let _: ByBits = (&&&&Probe::<i64>::NEW).way();
+    let _: ByValue = (&&&&Probe::<bool>::NEW).way();
+    let _: ByValue = (&&&&Probe::<(i64, i64)>::NEW).way();
+    let _: ByBytes = (&&&&Probe::<Vec<u16>>::NEW).way();
+    let _: ByValue = (&&&&Probe::<Vec<String>>::NEW).way();
+    let _: ByBytesAlone = (&&&&Probe::<Vec<Alone>>::NEW).way();
     let mut encoder = Encoder::new();
 
+    ByBits.encode(&-7_i16, &mut encoder).unwrap();
     ByBytes.encode(&numbers, &mut encoder).unwrap();
     ByValue.encode(&texts, &mut encoder).unwrap();
     ByBytesAlone.encode(&alone, &mut encoder).unwrap();
 
     let mut decoder = Decoder::new(encoder.main());
+    assert_eq!(Way::<i16>::decode(ByBits, &mut decoder).unwrap(), -7);
     assert_eq!(Way::<Vec<u16>>::decode(ByBytes, &mut decoder).unwrap(), numbers);
     assert_eq!(Way::<Vec<String>>::decode(ByValue, &mut decoder).unwrap(), texts);
     assert_eq!(Way::<Vec<Alone>>::decode(ByBytesAlone, &mut decoder).unwrap(), alone);
