@@ -34,6 +34,9 @@ pub fn init() {
         let status = if keeper::serve() == Status::SUCCESS { ExitCode::Ok } else { ExitCode::Internal };
         std::process::exit(i32::from(status as u8));
     }
+    if poolctl_worker::is_asked() {
+        process::be_worker();
+    }
     poolctl_worker::serve_if_asked();
 }
 

@@ -31,7 +31,7 @@ use self::launch::{Launch, encoded};
 use crate::task_error::TaskError;
 
 pub use self::serve::{CurrentProcess, current_process};
-pub(crate) use self::serve::{requested, serve};
+pub(crate) use self::serve::{be_worker, requested, serve};
 
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;

@@ -7,14 +7,18 @@ mod queue;
 mod result;
 mod tasks;
 
+use std::any::Any;
 use std::fmt;
 use std::io;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 pub(crate) use self::job::message_of;
-use self::job::{Job, guarded};
+use poolctl_supervisor::WorkerId;
+use poolctl_worker::drop_states;
+
+use self::job::{Job, caught};
 use self::queue::{Queue, Work};
 use self::result::{Callback, Slot};
 use crate::task_error::{MapError, TaskError};
@@ -25,8 +29,17 @@ pub use self::result::{Failure, ThreadMapResult, ThreadResult};
 /// Items in flight, unless the user says otherwise.
 const WINDOW: usize = 16_384;
 
+/// On which a new thread says that it is ready, or why not.
+type Readiness = Receiver<Result<(), TaskError>>;
+
 /// What every thread runs first.
 type Initializer = Arc<dyn Fn() -> Result<(), TaskError> + Send + Sync>;
+
+/// What every thread runs last.
+type ExitFunction = Arc<dyn Fn() -> Result<Box<dyn Any + Send>, TaskError> + Send + Sync>;
+
+/// What that gave, by worker.
+type ExitResults = Vec<(WorkerId, Result<Box<dyn Any + Send>, TaskError>)>;
 
 /// A pool of threads with the calls of a [`Pool`](crate::Pool) of processes: for work that waits (network, disks) and
 /// for debugging. Usable from many threads at once.
@@ -37,7 +50,7 @@ type Initializer = Arc<dyn Fn() -> Result<(), TaskError> + Send + Sync>;
 /// and a task that calls `exit` or crashes takes the program with it.
 ///
 /// A task may hand in further ones and wait for them, to any depth: a thread of the pool that waits runs what it waits
-/// for itself, if no other has begun that.
+/// for itself, if no other has begun that. (So the state of a worker should not be in use while its task waits.)
 ///
 /// Dropping the pool cancels what no thread has begun and waits for the rest, except on one of its own threads.
 ///
@@ -52,6 +65,8 @@ type Initializer = Arc<dyn Fn() -> Result<(), TaskError> + Send + Sync>;
 pub struct ThreadPool {
     queue: Arc<Queue>,
     initializer: Option<Initializer>,
+    exit_function: Option<ExitFunction>,
+    exit_results: Arc<Mutex<ExitResults>>,
     name: String,
     threads: Mutex<Threads>,
 }
@@ -59,7 +74,7 @@ pub struct ThreadPool {
 #[derive(Default)]
 struct Threads {
     handles: Vec<JoinHandle<()>>,
-    /// How many were started, for their names.
+    /// How many were started.
     started: u64,
 }
 
@@ -70,6 +85,7 @@ pub struct ThreadPoolBuilder {
     window: usize,
     name: String,
     initializer: Option<Initializer>,
+    exit_function: Option<ExitFunction>,
 }
 
 /// Why a pool does not have the threads it should.
@@ -127,6 +143,8 @@ impl ThreadPoolBuilder {
         let pool = ThreadPool {
             queue: Arc::new(Queue::new(self.window)),
             initializer: self.initializer,
+            exit_function: self.exit_function,
+            exit_results: Arc::default(),
             name: self.name,
             threads: Mutex::new(Threads::default()),
         };
@@ -151,6 +169,7 @@ impl ThreadPool {
             window: WINDOW,
             name: "poolctl-thread".to_owned(),
             initializer: None,
+            exit_function: None,
         }
     }
 
@@ -177,8 +196,8 @@ impl ThreadPool {
         threads.handles.retain(|handle| !handle.is_finished());
         self.queue.set_wanted(workers);
         let mut starting = Vec::new();
-        while self.queue.enlist() {
-            let started = self.start_thread(&mut threads);
+        while let Some(slot) = self.queue.enlist() {
+            let started = self.start_thread(slot, &mut threads);
             let failed = started.is_err();
             starting.push(started);
             if failed {
@@ -229,28 +248,32 @@ impl ThreadPool {
         Ok(())
     }
 
-    /// Starts a thread that is enlisted; it says when it is ready.
-    fn start_thread(
-        &self,
-        threads: &mut Threads,
-    ) -> Result<std::sync::mpsc::Receiver<Result<(), TaskError>>, ThreadStartError> {
+    /// Starts the thread that is enlisted for `slot`; it says when it is ready.
+    fn start_thread(&self, slot: u32, threads: &mut Threads) -> Result<Readiness, ThreadStartError> {
         let (tell, told) = channel();
-        let (queue, initializer) = (Arc::clone(&self.queue), self.initializer.clone());
+        let (queue, results) = (Arc::clone(&self.queue), Arc::clone(&self.exit_results));
+        let (initializer, exit_function) = (self.initializer.clone(), self.exit_function.clone());
+        let worker = WorkerId::new(slot, threads.started);
         let body = move || {
-            let ready = initializer.map_or(Ok(()), |initializer| guarded(|| initializer()));
+            let ready = initializer.map_or(Ok(()), |initializer| caught(|| initializer()));
             let is_ready = ready.is_ok();
             if !is_ready {
-                queue.discharge();
+                queue.discharge(slot);
             }
             // Nobody listens if an earlier thread has failed.
             tell.send(ready).unwrap_or_default();
             if is_ready {
-                queue.serve();
+                queue.serve(slot);
+                if let Some(exit_function) = exit_function {
+                    let result = caught(|| exit_function());
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((worker, result));
+                }
             }
+            drop_states();
         };
-        let name = format!("{}-{}", self.name, threads.started);
+        let name = format!("{}-{slot}", self.name);
         let handle = thread::Builder::new().name(name).spawn(body).map_err(|error| {
-            self.queue.discharge();
+            self.queue.discharge(slot);
             ThreadStartError::Spawn(error)
         })?;
         threads.started += 1;

@@ -24,7 +24,7 @@ use poolctl_sys::poller::{Interest, Poller};
 use poolctl_sys::{pipe, transfer};
 
 use super::launch::Launch;
-use super::serve::{LINE, MARK, MAX_ANSWER_BYTES, PARENT};
+use super::serve::{LINE, MARK, MAX_ANSWER_BYTES};
 use super::{ProcessError, SIGKILL};
 use crate::init::can_be_keeper;
 use crate::task_error::TaskError;
@@ -95,8 +95,7 @@ pub(super) fn start(launch: Launch) -> Result<Arc<Child>, ProcessError> {
         let mut state = household.lock();
         let State { keeper, members, next } = &mut *state;
         let keeper = keeper.as_mut().ok_or(ProcessError::KeeperDied)?;
-        env.push((PARENT.to_owned(), keeper.pidfd().pid().to_string()));
-        env.push((MARK.to_owned(), "1".to_owned()));
+        env.push((MARK.to_owned(), keeper.pidfd().pid().to_string()));
         let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let program = household.program.as_os_str().as_bytes();
         let worker = WorkerId::new(0, *next);

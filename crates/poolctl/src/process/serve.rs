@@ -17,10 +17,8 @@ use poolctl_worker::{Grants, Outlet, entries};
 use super::launch::{Encoding, Meta};
 use crate::thread_pool::message_of;
 
-/// Whose child it is. Says that the program was started to be something, if it is the parent's pid.
-pub(super) const PARENT: &str = "POOLCTL_PARENT";
-
-/// Says that what it was started to be is one process.
+/// Says that this program was started to be one process, if it is the parent's pid: a grandchild that has merely
+/// inherited it was not.
 pub(super) const MARK: &str = "POOLCTL_PROCESS";
 
 /// The descriptor at which it finds its end of the line.
@@ -59,7 +57,8 @@ pub fn current_process() -> CurrentProcess {
 }
 
 impl CurrentProcess {
-    /// What it is called: the name of its [`Process`](crate::Process), or `MainProcess`.
+    /// What it is called: the name of its [`Process`](crate::Process), `PoolWorker-0` and so on in a worker of a pool of
+    /// tasks, else `MainProcess`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -80,10 +79,18 @@ pub(super) fn child_id(number: u64) -> String {
     }
 }
 
-/// Whether this program was started to be a process. A grandchild that has merely inherited the variables was not.
+/// Whether this program was started to be a process.
 pub(crate) fn requested() -> bool {
-    let is_named = |name: &str, value: &str| env::var_os(name).is_some_and(|found| found == value);
-    is_named(MARK, "1") && is_named(PARENT, &parent_id().to_string())
+    env::var_os(MARK).is_some_and(|parent| parent == *parent_id().to_string())
+}
+
+/// This process is a worker of a pool.
+pub(crate) fn be_worker() {
+    // Its place in its pool; said by the host that started it.
+    let slot = env::var("POOLCTL_SLOT").unwrap_or_default();
+    let identity = Identity { name: format!("PoolWorker-{slot}"), id: format!("w{slot}") };
+    // Set here only, or where a process begins.
+    IDENTITY.set(identity).unwrap_or_default();
 }
 
 /// Why a process cannot begin.
@@ -130,9 +137,9 @@ struct Order {
 
 fn begin() -> Result<(OwnedFd, Order), BeginError> {
     let line = inherited::take(LINE).map_err(BeginError::Inherit)?;
-    // A thread that runs before main, as some libraries have, may be reading them: then they stay, and are told from
-    // one's own by the parent.
-    let forgotten = inherited::forget(&[PARENT, MARK]);
+    // A thread that runs before main, as some libraries have, may be reading the environment: then it stays, and is
+    // told from one's own by the pid in it.
+    let forgotten = inherited::forget(&[MARK]);
     drop(forgotten);
     let (bytes, mut attachments) = receive(&line)?;
     let frame = Frame::parse(&bytes, MAX_BODY_BYTES).map_err(BeginError::Frame)?;

@@ -206,7 +206,7 @@ impl<A: Send + 'static, R: Send + 'static> Work for Stream<A, R> {
         drop(state);
         let (item, argument) = first?;
         let unit = move || {
-            let outcome = guarded(|| (self.run)(argument));
+            let outcome = guarded(item, || (self.run)(argument));
             self.settle([(item, outcome)]);
         };
         Some(Claim { unit: Box::new(unit), more })

@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::queue::{Claim, Work};
+use poolctl_supervisor::{Item, Slot};
+use poolctl_worker::{Current, during};
+
+use super::queue::{Claim, Work, slot};
 use crate::task_error::{MapError, TaskError};
 
 /// Pieces per thread, so that a slow one does not leave the others idle for long.
@@ -46,7 +49,7 @@ impl<R: Send + 'static> Job<R> {
     where
         F: FnOnce() -> Result<R, TaskError> + Send + 'static,
     {
-        let run = || match guarded(run) {
+        let run = || match guarded(0, run) {
             Ok(result) => Ok(vec![result]),
             Err(source) => Err(MapError { item: 0, source }),
         };
@@ -140,7 +143,7 @@ impl<R: Send + 'static> Work for Job<R> {
 fn run_in_order<A, R>(items: Vec<A>, first: u64, run: impl Fn(A) -> Result<R, TaskError>) -> Outcome<R> {
     let mut outcome = Ok(Vec::with_capacity(items.len()));
     for (item, argument) in (first..).zip(items) {
-        match (guarded(|| run(argument)), &mut outcome) {
+        match (guarded(item, || run(argument)), &mut outcome) {
             (Ok(result), Ok(results)) => results.push(result),
             (Err(source), Ok(_)) => outcome = Err(MapError { item, source }),
             (_, Err(_)) => {}
@@ -159,8 +162,14 @@ fn joined<R>(outcomes: Vec<Outcome<R>>) -> Outcome<R> {
     Ok(all)
 }
 
+/// The result of `run`, which is told that it is that item; a panic becomes an error.
+pub(super) fn guarded<R>(item: u64, run: impl FnOnce() -> Result<R, TaskError>) -> Result<R, TaskError> {
+    let current = Current::new(Slot(slot()), Item(item), 1);
+    caught(|| during(current, run))
+}
+
 /// The result of `run`; a panic becomes an error.
-pub(super) fn guarded<R>(run: impl FnOnce() -> Result<R, TaskError>) -> Result<R, TaskError> {
+pub(super) fn caught<R>(run: impl FnOnce() -> Result<R, TaskError>) -> Result<R, TaskError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let message = message_of(&*panic);
         drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));

@@ -6,7 +6,7 @@
 //! Nothing of the user's runs, and nothing of his is dropped, while the queue is locked.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -50,18 +50,21 @@ struct State {
     works: VecDeque<Arc<dyn Work>>,
     /// How many threads there shall be.
     wanted: u32,
-    living: u32,
+    /// The slots of those there are.
+    slots: BTreeSet<u32>,
     is_closed: bool,
 }
 
 thread_local! {
     /// The address of the queue that this thread serves; 0: none.
     static SERVES: Cell<usize> = const { Cell::new(0) };
+    /// Its place in that pool.
+    static SLOT: Cell<u32> = const { Cell::new(0) };
 }
 
 impl Queue {
     pub(super) fn new(window: usize) -> Self {
-        let state = State { works: VecDeque::new(), wanted: 0, living: 0, is_closed: false };
+        let state = State { works: VecDeque::new(), wanted: 0, slots: BTreeSet::new(), is_closed: false };
         Self {
             pid: std::process::id(),
             window: window.max(1),
@@ -108,21 +111,22 @@ impl Queue {
 
     /// Serves the queue with this thread until there are too many threads or the pool is closed and nothing is left.
     /// [`Queue::enlist`] was called for it.
-    pub(super) fn serve(self: &Arc<Self>) {
+    pub(super) fn serve(self: &Arc<Self>, slot: u32) {
         SERVES.set(self.address());
-        while let Some(unit) = self.next() {
+        SLOT.set(slot);
+        while let Some(unit) = self.next(slot) {
             // Outcomes and callbacks see to their own panics; this one came out of dropping a value of the user's, and
             // the panic hook has reported it.
             drop(catch_unwind(AssertUnwindSafe(unit)));
         }
     }
 
-    fn next(&self) -> Option<Unit> {
+    fn next(&self, slot: u32) -> Option<Unit> {
         loop {
             let mut spent = Vec::new();
             let mut state = self.lock();
-            if state.living > state.wanted {
-                state.living -= 1;
+            if state.living() > state.wanted {
+                state.slots.remove(&slot);
                 return None;
             }
             let unit = state.claim(&mut spent);
@@ -134,7 +138,7 @@ impl Queue {
                 return unit;
             }
             if state.is_closed {
-                state.living -= 1;
+                state.slots.remove(&slot);
                 return None;
             }
             if spent.is_empty() {
@@ -160,19 +164,22 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Counts one more thread in; false if there are enough.
-    pub(super) fn enlist(&self) -> bool {
+    /// Counts one more thread in, and gives it the first slot that is free; none if there are enough.
+    pub(super) fn enlist(&self) -> Option<u32> {
         let mut state = self.lock();
-        let is_needed = state.living < state.wanted && !state.is_closed;
-        state.living += u32::from(is_needed);
-        is_needed
+        if state.living() >= state.wanted || state.is_closed {
+            return None;
+        }
+        let slot = (0..).find(|slot| !state.slots.contains(slot))?;
+        state.slots.insert(slot);
+        Some(slot)
     }
 
     /// An enlisted thread could not begin to serve.
-    pub(super) fn discharge(&self) {
+    pub(super) fn discharge(&self, slot: u32) {
         let mut state = self.lock();
-        state.living -= 1;
-        state.wanted = state.wanted.min(state.living);
+        state.slots.remove(&slot);
+        state.wanted = state.wanted.min(state.living());
     }
 
     /// Sets how many threads there shall be; those that are too many end after what they run.
@@ -224,7 +231,16 @@ impl Queue {
     }
 }
 
+/// The slot of this thread in the pool that it serves.
+pub(super) fn slot() -> u32 {
+    SLOT.get()
+}
+
 impl State {
+    fn living(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     /// Claims a unit of the first work that has one; moves what has none any more to `spent`.
     fn claim(&mut self, spent: &mut Vec<Arc<dyn Work>>) -> Option<Unit> {
         while let Some(front) = self.works.front() {
@@ -245,7 +261,7 @@ impl fmt::Debug for Queue {
         let state = self.lock();
         f.debug_struct("Queue")
             .field("works", &state.works.len())
-            .field("living", &state.living)
+            .field("slots", &state.slots)
             .field("is_closed", &state.is_closed)
             .finish_non_exhaustive()
     }

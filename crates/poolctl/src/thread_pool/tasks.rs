@@ -1,25 +1,54 @@
 //! Pools of threads: calls of tasks, as a pool of processes has them.
 
+use std::any::Any;
+use std::sync::{Arc, PoisonError};
+
 use poolctl_worker::Task;
 
 use super::imap::{Order, ThreadImap};
 use super::result::{Callback, ThreadMapResult, ThreadResult};
 use super::{ThreadPool, ThreadPoolBuilder};
+use crate::pool::ExitResult;
 use crate::task_error::{MapError, TaskError};
 
 impl ThreadPoolBuilder {
     /// Runs a task with these arguments first in every thread.
-    pub fn initializer<T: Task>(mut self, task: T, args: T::Args) -> Self
+    pub fn initializer<T: Task>(mut self, _task: T, args: T::Args) -> Self
     where
         T::Args: Clone + Sync,
     {
-        let _ = task;
-        self.initializer = Some(std::sync::Arc::new(move || call::<T>(args.clone()).map(drop)));
+        self.initializer = Some(Arc::new(move || call::<T>(args.clone()).map(drop)));
+        self
+    }
+
+    /// What each thread runs before it ends; see [`ThreadPool::exit_results`].
+    pub fn exit_function<T: Task>(mut self, _task: T, args: T::Args) -> Self
+    where
+        T::Args: Clone + Sync,
+    {
+        self.exit_function = Some(Arc::new(move || Ok(Box::new(call::<T>(args.clone())?))));
         self
     }
 }
 
 impl ThreadPool {
+    /// What the exit function gave in each thread that has ended, in the order of their ends; each result once. All have
+    /// after [`ThreadPool::join`].
+    ///
+    /// `task` is the one that was given to [`ThreadPoolBuilder::exit_function`].
+    ///
+    /// # Errors
+    /// [`TaskError::ForkedHost`]. Each thread has its own result or error besides.
+    ///
+    /// # Panics
+    /// If `task` gives something of another type.
+    pub fn exit_results<T: Task>(&self, _task: T) -> Result<Vec<ExitResult<T::Output>>, TaskError> {
+        self.queue.check_fork()?;
+        let results = std::mem::take(&mut *self.exit_results.lock().unwrap_or_else(PoisonError::into_inner));
+        let typed = |given: Box<dyn Any + Send>| *given.downcast().expect("the task is the exit function");
+        Ok(results.into_iter().map(|(worker, result)| (worker, result.map(typed))).collect())
+    }
+
     /// Runs a task in a thread of the pool and waits for its result.
     ///
     /// # Errors

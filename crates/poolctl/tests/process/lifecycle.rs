@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use poolctl::{Exit, Process, ProcessError, TaskError, current_process};
-use poolctl_testkit::{DEADLINE, Sandbox};
+use poolctl::{Exit, Pool, Process, ProcessError, TaskError, current_process};
+use poolctl_testkit::{DEADLINE, MARK, Sandbox};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::lives::{AS_HOST, fifo, marked, path, pid_of_holder, started, text};
 use crate::tasks::{
-    exits, fails, hold, nest, nothing, panics, print, sum_up, tell_variable, tell_who, write,
+    exits, fails, hold, name_of_process, nest, nothing, panics, print, sum_up, tell_variable, tell_who, write,
 };
 
 pub(crate) fn a_task_runs_in_a_process_of_its_own() {
@@ -51,15 +51,14 @@ pub(crate) fn a_variable_reaches_it() {
     assert_eq!(text(&sandbox, "variable"), "fair");
 }
 
-pub(crate) fn variables_of_ours_are_not_inherited() {
+pub(crate) fn a_variable_of_ours_is_not_inherited() {
     let sandbox = Sandbox::new();
 
-    for name in ["POOLCTL_PARENT", "POOLCTL_PROCESS"] {
-        let process = started(&sandbox, tell_variable, (path(&sandbox, "variable"), name.to_owned()));
+    let process =
+        started(&sandbox, tell_variable, (path(&sandbox, "variable"), "POOLCTL_PROCESS".to_owned()));
 
-        assert_eq!(process.join().expect("it was started"), Exit::Code(0));
-        assert_eq!(text(&sandbox, "variable"), "unset", "{name}");
-    }
+    assert_eq!(process.join().expect("it was started"), Exit::Code(0));
+    assert_eq!(text(&sandbox, "variable"), "unset");
 }
 
 pub(crate) fn big_arguments_arrive() {
@@ -173,6 +172,19 @@ pub(crate) fn a_process_may_start_processes() {
     assert_eq!(process.join().expect("it was started"), Exit::Code(0), "{:?}", process.error());
     let who = text(&sandbox, "who");
     assert!(who.starts_with(&format!("{}:1 ", process.name())), "{who} of {process:?}");
+}
+
+pub(crate) fn a_worker_may_start_processes() {
+    let sandbox = Sandbox::new();
+    let pool = Pool::builder().workers(1).env(MARK, sandbox.mark()).build().expect("it starts");
+
+    pool.apply(nest, path(&sandbox, "who")).expect("its process ends well");
+    let name = pool.apply(name_of_process, ()).expect("it does not fail");
+
+    assert!(text(&sandbox, "who").starts_with("Process-w0:1 "), "{}", text(&sandbox, "who"));
+    assert_eq!(name, "PoolWorker-0");
+    drop(pool);
+    sandbox.expect_nothing_left();
 }
 
 /// Run by a program of its own, whose output is looked at.

@@ -1,7 +1,7 @@
 //! Pipes between processes, some of which die.
 
-use poolctl::{Exit, PipeError, Process, channel, pipe};
-use poolctl_testkit::{DEADLINE, Sandbox, wait_until};
+use poolctl::{Exit, PipeError, Pool, Process, channel, pipe};
+use poolctl_testkit::{DEADLINE, MARK, Sandbox, wait_until};
 
 use crate::lives::started;
 use crate::tasks::{answer_squares, count, echo, flood, introduce};
@@ -98,4 +98,18 @@ pub(crate) fn an_end_is_handed_on() {
     assert_eq!(receiver.recv().ok(), process.pid());
     joined(&process);
     assert!(matches!(receiver.recv(), Err(PipeError::Closed)));
+}
+
+pub(crate) fn a_task_of_a_pool_has_a_pipe() {
+    let sandbox = Sandbox::new();
+    let pool = Pool::builder().workers(1).env(MARK, sandbox.mark()).build().expect("it starts");
+    let (near, far) = pipe().expect("descriptors are left");
+
+    let answering = pool.apply_async(answer_squares, far).expect("there is room");
+    near.send(12).expect("it listens");
+    let answer = near.recv().expect("it answers");
+    drop(near);
+
+    assert_eq!(answer, "144");
+    answering.get().expect("it ends with the pipe");
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use poolctl::{Connection, PipeError, Process, Receiver, Sender, current_process};
+use poolctl_worker::{StateError, current, set_state, with_state};
 
 #[poolctl::task]
 pub(crate) fn nothing() {}
@@ -36,8 +37,12 @@ pub(crate) fn fails(message: String) -> Result<(), String> {
 }
 
 #[poolctl::task]
-#[expect(clippy::disallowed_methods, reason = "that is what it is for")]
 pub(crate) fn exits(code: i32) {
+    leave(code);
+}
+
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "that is what it is for")]
+fn leave(code: i32) {
     std::process::exit(code);
 }
 
@@ -57,6 +62,40 @@ pub(crate) fn print(text: String) {
 #[poolctl::task]
 pub(crate) fn tell_who(path: String) {
     put(&path, &format!("{} {}", current_process().name(), std::process::id()));
+}
+
+#[poolctl::task]
+pub(crate) fn name_of_process() -> String {
+    current_process().name().to_owned()
+}
+
+/// Begins to count the calls of [`call`] in this worker.
+#[poolctl::task]
+pub(crate) fn begin_counting(from: u32) {
+    set_state(Counter(from));
+}
+
+/// Counts one call.
+#[poolctl::task]
+pub(crate) fn call() -> Result<u32, StateError> {
+    with_state(|counter: &mut Counter| {
+        counter.0 += 1;
+        counter.0
+    })
+}
+
+/// How many calls of [`call`] a worker had.
+#[poolctl::task]
+pub(crate) fn calls() -> Result<u32, StateError> {
+    with_state(|counter: &mut Counter| counter.0)
+}
+
+struct Counter(u32);
+
+/// Which item this is, and in which slot it runs.
+#[poolctl::task]
+pub(crate) fn whereabouts(_item: u32) -> Option<(u64, u32)> {
+    current().map(|current| (current.item.0, current.slot.0))
 }
 
 /// Leaves a variable in a file.

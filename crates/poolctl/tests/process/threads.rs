@@ -12,7 +12,7 @@ use std::time::Duration;
 use poolctl::{TaskError, ThreadPool, ThreadResult, ThreadStartError};
 use poolctl_testkit::{DEADLINE, wait_until};
 
-use crate::tasks::{half, panics, product, square};
+use crate::tasks::{begin_counting, call, calls, half, panics, product, square, whereabouts};
 
 /// A task that says when it runs, and goes on when it is let.
 fn held(pool: &ThreadPool) -> (ThreadResult<()>, Sender<()>) {
@@ -199,6 +199,32 @@ pub(crate) fn a_failed_initializer_is_told() {
     assert!(text(panicked).contains("not today"));
     assert!(text(failed).contains("3 is odd"));
     assert!(matches!(ThreadPool::new(0), Err(ThreadStartError::NoThreads)));
+}
+
+pub(crate) fn a_thread_has_its_state_and_ends_with_a_result() {
+    let builder = ThreadPool::builder().workers(1).initializer(begin_counting, 10);
+    let pool = builder.exit_function(calls, ()).build().expect("threads start");
+
+    assert_eq!(pool.apply(call, ()).expect("it counts"), 11);
+    assert_eq!(pool.apply(call, ()).expect("it counts"), 12);
+    let early = pool.exit_results(calls).expect("no fork");
+    pool.join().expect("no fork");
+    let results = pool.exit_results(calls).expect("no fork");
+
+    assert!(early.is_empty());
+    let results: Vec<u32> = results.into_iter().map(|(_, result)| result.expect("it has a state")).collect();
+    assert_eq!(results, [12]);
+}
+
+pub(crate) fn a_task_knows_where_it_runs() {
+    let pool = pool(2);
+
+    let places = pool.map(whereabouts, 0..100).expect("no task fails");
+
+    let items: Vec<u64> = places.iter().flatten().map(|(item, _)| *item).collect();
+    assert_eq!(items, (0..100).collect::<Vec<_>>());
+    assert!(places.iter().flatten().all(|(_, slot)| *slot < 2), "{places:?}");
+    assert_eq!(poolctl_worker::current(), None);
 }
 
 pub(crate) fn a_pool_grows_and_shrinks() {
