@@ -11,6 +11,7 @@ pub mod affinity;
 pub mod ancillary;
 pub mod clock;
 pub mod cpu;
+pub mod fork_mark;
 pub mod futex;
 pub mod inherited;
 pub mod limits;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use poolctl_engine::{Counts, Stop};
 use poolctl_sys::clock;
+use poolctl_sys::fork_mark::ForkMark;
 use poolctl_sys::waker::Waker;
 use poolctl_types::Moment;
 
@@ -23,8 +24,8 @@ use crate::supervisor::{Supervisor, Turn};
 /// What all handles of a host share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The process that has the host.
-    pid: u32,
+    /// Of the process that has the host.
+    home: ForkMark,
     waker: Waker,
     door: Mutex<Door>,
     /// Where the driver sleeps; goes with `door`.
@@ -69,7 +70,7 @@ impl Drop for Term<'_> {
 impl Shared {
     pub(super) fn new(supervisor: Supervisor, room: Room, policy: DeathPolicy) -> Self {
         Self {
-            pid: std::process::id(),
+            home: ForkMark::new(),
             waker: supervisor.waker(),
             door: Mutex::new(Door::new(room)),
             driver_bell: Condvar::new(),
@@ -85,7 +86,7 @@ impl Shared {
 
     /// Whether this is the process that has the host, and no forked copy.
     pub(super) fn is_at_home(&self) -> bool {
-        std::process::id() == self.pid
+        self.home.is_here()
     }
 
     /// Whether the calling thread is in the middle of leading.
