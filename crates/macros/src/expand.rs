@@ -1,6 +1,6 @@
 //! The task that stands for a function.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Type};
@@ -9,9 +9,10 @@ use crate::function::{Function, Parameter, Returned};
 use crate::options::Options;
 use crate::signature;
 
-/// A type and the name of a value of it.
+/// A parameter: the type that travels for it, and the names of a value of that type and of the way it travels.
 struct Argument<'a> {
     value: Ident,
+    way: Ident,
     owned: TokenStream,
     parameter: &'a Parameter,
 }
@@ -30,6 +31,7 @@ pub(crate) fn task(options: &Options, function: &Function) -> TokenStream {
     let arguments: Vec<Argument<'_>> = arguments(function);
     let the_task = the_task(options, function, &arguments, &signature);
     let entry = entry(function, &arguments);
+    let ways = ways(function, &arguments);
     quote! {
         #(#conditions)*
         #(#docs)*
@@ -53,6 +55,7 @@ pub(crate) fn task(options: &Options, function: &Function) -> TokenStream {
                 }
             }
 
+            #ways
             #the_task
 
             const _: () = {
@@ -81,6 +84,7 @@ fn arguments(function: &Function) -> Vec<Argument<'_>> {
     named
         .map(|(index, parameter)| Argument {
             value: format_ident!("argument_{index}"),
+            way: format_ident!("__poolctl_way_{index}"),
             owned: owned(parameter),
             parameter,
         })
@@ -102,16 +106,34 @@ fn owned(parameter: &Parameter) -> TokenStream {
     }
 }
 
-/// The call that chooses the way of a type; an error in it points at the type.
-fn way(written: &TokenStream, span: proc_macro2::Span) -> TokenStream {
-    quote_spanned!(span=> {
-        #[allow(unused_imports, reason = "one of them is the way")]
-        use __poolctl::{ViaBits as _, ViaBytes as _, ViaBytesAlone as _, ViaValue as _};
-        (&&&&__poolctl::Probe::<#written>::NEW).way()
-    })
+/// For each type that travels, the function that chooses its way. A type that cannot travel is an error there alone,
+/// which points at the type.
+fn ways(function: &Function, arguments: &[Argument<'_>]) -> TokenStream {
+    let chosen = |way: &Ident, travels: &TokenStream, span: Span| {
+        quote_spanned! {span=>
+            #[inline]
+            #[allow(unused_imports, clippy::needless_borrow, reason = "one of the traits is the way")]
+            fn #way() -> impl __poolctl::Way<#travels> {
+                use __poolctl::{ViaBits as _, ViaBytes as _, ViaBytesAlone as _, ViaValue as _};
+                (&&&&__poolctl::Probe::<#travels>::NEW).way()
+            }
+        }
+    };
+    let there = arguments
+        .iter()
+        .map(|Argument { way, owned, parameter, .. }| chosen(way, owned, parameter.written.span()));
+    let (output, span) = output(function);
+    let back = chosen(&way_back(), &output, span);
+    quote!(#(#there)* #back)
 }
 
-fn output(function: &Function) -> (TokenStream, proc_macro2::Span) {
+/// The name of the way of the result.
+fn way_back() -> Ident {
+    Ident::new("__poolctl_way_back", Span::call_site())
+}
+
+/// The type of the result, and where it is written.
+fn output(function: &Function) -> (TokenStream, Span) {
     match &function.returned {
         Returned::Nothing => (quote!(()), function.item.sig.ident.span()),
         Returned::Value(written) => (quote!(#written), written.span()),
@@ -135,14 +157,7 @@ fn the_task(
     let owned: Vec<&TokenStream> = arguments.iter().map(|argument| &argument.owned).collect();
     let args = packed(&owned);
     let pattern = packed(&values);
-    let encodes = arguments.iter().map(|Argument { value, owned, parameter }| {
-        let way = way(owned, parameter.written.span());
-        quote_spanned!(parameter.written.span()=> __poolctl::encode::<#owned, _>(#way, #value, into)?;)
-    });
-    let appends = arguments.iter().map(|Argument { value, owned, parameter }| {
-        let way = way(owned, parameter.written.span());
-        quote_spanned!(parameter.written.span()=> && __poolctl::append::<#owned, _>(#way, #value, main))
-    });
+    let ways: Vec<&Ident> = arguments.iter().map(|argument| &argument.way).collect();
     let given = arguments.iter().map(|Argument { value, parameter, .. }| match &parameter.referent {
         Some(referent) => quote!(::core::borrow::Borrow::<#referent>::borrow(&#value)),
         None => quote!(#value),
@@ -154,8 +169,8 @@ fn the_task(
             quote!(__poolctl::Fallible::into_result(#call).map_err(__poolctl::returned))
         }
     };
-    let (output, span) = output(function);
-    let way = way(&output, span);
+    let (output, _) = output(function);
+    let way_back = way_back();
     quote! {
         impl __poolctl::Task for #task {
             type Args = #args;
@@ -164,29 +179,28 @@ fn the_task(
             const SIGNATURE: &'static str = #signature;
 
             #[inline]
-            #[allow(unused_variables, clippy::needless_borrow, reason = "a task may have no parameters")]
+            #[allow(unused_variables, reason = "a task may have no parameters")]
             fn encode_args<'a>(
                 args: &'a Self::Args,
                 into: &mut __poolctl::Encoder<'a>,
             ) -> ::core::result::Result<(), __poolctl::EncodeError> {
                 let #pattern = args;
-                #(#encodes)*
+                #(__poolctl::Way::encode(#ways(), #values, into)?;)*
                 ::core::result::Result::Ok(())
             }
 
             #[inline]
-            #[allow(unused_variables, clippy::needless_borrow, reason = "a task may have no parameters")]
+            #[allow(unused_variables, reason = "a task may have no parameters")]
             fn append_args(args: &Self::Args, main: &mut ::std::vec::Vec<u8>) -> bool {
                 let #pattern = args;
-                true #(#appends)*
+                true #(&& __poolctl::Way::append(#ways(), #values, main))*
             }
 
             #[inline]
-            #[allow(clippy::needless_borrow, reason = "the look-up of the way needs it")]
             fn decode_output(
                 from: &mut __poolctl::Decoder<'_>,
             ) -> ::core::result::Result<Self::Output, __poolctl::DecodeError> {
-                __poolctl::decode::<Self::Output, _>(#way, from)
+                __poolctl::Way::decode(#way_back(), from)
             }
 
             #[inline]
@@ -211,17 +225,13 @@ fn packed<T: quote::ToTokens>(several: &[T]) -> TokenStream {
 fn entry(function: &Function, arguments: &[Argument<'_>]) -> TokenStream {
     let task = &function.item.sig.ident;
     let doc = function.first_line();
-    let (output, span) = output(function);
-    let way_back = way(&output, span);
-    let decodes = arguments.iter().map(|Argument { owned, parameter, .. }| {
-        let way = way(owned, parameter.written.span());
-        quote_spanned!(parameter.written.span()=> __poolctl::decode::<#owned, _>(#way, from)?)
-    });
+    let way_back = way_back();
+    let decodes = arguments.iter().map(|Argument { way, .. }| quote!(__poolctl::Way::decode(#way(), from)?));
     let decodes = packed(&decodes.collect::<Vec<_>>());
     let reads = reads(arguments);
     quote! {
         #[inline]
-        #[allow(unused_variables, clippy::needless_borrow, reason = "a task may have no parameters")]
+        #[allow(unused_variables, reason = "a task may have no parameters")]
         fn decode_args(
             from: &mut __poolctl::Decoder<'_>,
         ) -> ::core::result::Result<<#task as __poolctl::Task>::Args, __poolctl::DecodeError> {
@@ -229,32 +239,28 @@ fn entry(function: &Function, arguments: &[Argument<'_>]) -> TokenStream {
         }
 
         #[inline]
-        #[allow(clippy::needless_borrow, reason = "the look-up of the way needs it")]
         fn read_args(
             text: &[u8],
         ) -> ::core::result::Result<<#task as __poolctl::Task>::Args, __poolctl::JsonError> {
             #reads
         }
 
-        #[allow(clippy::needless_borrow, reason = "the look-up of the way needs it")]
         fn binary(
             from: &mut __poolctl::Decoder<'_>,
             into: &mut __poolctl::Outlet<'_>,
         ) -> ::core::result::Result<(), __poolctl::RemoteError> {
-            __poolctl::run_binary::<#task, _>(from, into, decode_args, #way_back)
+            __poolctl::run_binary::<#task, _>(from, into, decode_args, #way_back())
         }
 
-        #[allow(clippy::needless_borrow, reason = "the look-up of the way needs it")]
         fn json(
             text: &[u8],
             into: &mut ::std::vec::Vec<u8>,
         ) -> ::core::result::Result<(), __poolctl::RemoteError> {
-            __poolctl::run_json::<#task, _>(text, into, read_args, #way_back)
+            __poolctl::run_json::<#task, _>(text, into, read_args, #way_back())
         }
 
-        #[allow(clippy::needless_borrow, reason = "the look-up of the way needs it")]
+        #[allow(unused_imports, clippy::needless_borrow, reason = "one of the traits is the choice")]
         fn slice() -> ::core::option::Option<__poolctl::SliceFn> {
-            #[allow(unused_imports, reason = "one of them is the way")]
             use __poolctl::{ViaItems as _, ViaSlice as _};
             (&&__poolctl::SliceProbe::<#task>::NEW).slice()
         }
@@ -275,9 +281,8 @@ fn entry(function: &Function, arguments: &[Argument<'_>]) -> TokenStream {
 /// Reads the arguments from JSON: one from the text itself, several from an array or an object.
 fn reads(arguments: &[Argument<'_>]) -> TokenStream {
     let read = |argument: &Argument<'_>, text: TokenStream| {
-        let Argument { owned, parameter, .. } = argument;
-        let way = way(owned, parameter.written.span());
-        quote_spanned!(parameter.written.span()=> __poolctl::read_json::<#owned, _>(#way, #text))
+        let way = &argument.way;
+        quote!(__poolctl::Way::read_json(#way(), #text))
     };
     match arguments {
         [] => quote!(__poolctl::no_argument(text)),

@@ -47,39 +47,6 @@ impl<T, E> Fallible for Result<T, E> {
     }
 }
 
-/// Writes one argument.
-///
-/// # Errors
-/// It refuses.
-#[inline]
-pub fn encode<'a, T, W: Way<T>>(way: W, value: &'a T, into: &mut Encoder<'a>) -> Result<(), EncodeError> {
-    way.encode(value, into)
-}
-
-/// Appends one argument that is plain data; says whether it did.
-#[inline]
-pub fn append<T, W: Way<T>>(way: W, value: &T, main: &mut Vec<u8>) -> bool {
-    way.append(value, main)
-}
-
-/// Reads one argument.
-///
-/// # Errors
-/// There is none.
-#[inline]
-pub fn decode<T, W: Way<T>>(way: W, from: &mut Decoder<'_>) -> Result<T, DecodeError> {
-    way.decode(from)
-}
-
-/// Reads one argument from JSON.
-///
-/// # Errors
-/// It is none.
-#[inline]
-pub fn read_json<T, W: Way<T>>(way: W, text: &[u8]) -> Result<T, JsonError> {
-    way.read_json(text)
-}
-
 /// Runs a task on encoded arguments.
 ///
 /// # Errors

@@ -8,6 +8,14 @@ use crate::travel::{DecodeError, Decoder, EncodeError, Encoder};
 
 /// A function that workers can run. Written by `#[poolctl::task]` above a plain `fn`, which then is a value of such a
 /// type, to be given to a pool, and can still be called as before.
+///
+/// Closures are refused, with an error that says what to do instead:
+///
+/// ```compile_fail
+/// fn run<T: poolctl_worker::Task>(_: T) {}
+///
+/// run(|x: i64| x + 1);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a task",
     label = "not a task: workers are other processes and can run registered functions alone",
