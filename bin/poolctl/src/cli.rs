@@ -6,17 +6,22 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use poolctl_types::ExitCode;
 
+use crate::apply::{self, ApplyArgs};
 use crate::completions::{self, CompletionsArgs};
 use crate::config::{self, ShowArgs};
+use crate::end::End;
 use crate::failure::Failure;
+use crate::functions::{self, FunctionsArgs};
 use crate::map::{self, MapArgs, SEPARATORS};
 use crate::stderr::say;
 
 const EXAMPLES: &str = "\
 Examples:
   find . -name '*.png' | poolctl map -- optipng -o5 {}     a command for each line, one for each CPU
+  seq 1000 | poolctl map square                            a native function (poolctl functions lists them)
   poolctl map python:json:dumps < values.jsonl             a Python function in warm interpreters
   poolctl map --lines 'jq --unbuffered -c .key' < x.jsonl  an unmodified filter, kept warm
+  poolctl apply add 2 3                                    one task
 ";
 
 /// Runs work through pools of worker processes, and loses nothing when one of them dies.
@@ -31,6 +36,10 @@ pub(crate) struct Cli {
 enum Command {
     /// Run a command, filter, worker or function on every item of the input, in parallel, in order
     Map(Box<MapArgs>),
+    /// Run one task, and end as it does
+    Apply(Box<ApplyArgs>),
+    /// List the functions that a worker offers
+    Functions(FunctionsArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -45,17 +54,19 @@ enum ConfigCommand {
 }
 
 /// Parses the command line, runs the command, reports how it went.
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run() -> End {
     let cli = match Cli::try_parse_from(with_items_apart(std::env::args_os())) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error).into(),
     };
     let end = match cli.command {
         Command::Map(args) => map::run(*args),
-        Command::Config(ConfigCommand::Show(args)) => config::show(&args),
-        Command::Completions(args) => completions::print(&args),
+        Command::Apply(args) => apply::run(*args),
+        Command::Functions(args) => functions::list(&args),
+        Command::Config(ConfigCommand::Show(args)) => config::show(&args).map(End::from),
+        Command::Completions(args) => completions::print(&args).map(End::from),
     };
-    end.unwrap_or_else(|failure| report(&failure))
+    end.unwrap_or_else(|failure| report(&failure).into())
 }
 
 /// Puts `--` before the first `:::`, so that no item behind it is taken for a flag.
@@ -110,12 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn help_starts_with_examples_here_and_in_map() {
+    fn help_starts_with_examples_everywhere() {
         let mut command = Cli::command();
         let top = command.render_long_help().to_string();
-        let map = command.find_subcommand_mut("map").unwrap().render_long_help().to_string();
 
         assert!(top.starts_with("Examples:\n"), "{top}");
-        assert!(map.starts_with("Examples:\n"), "{map}");
+        for name in ["map", "apply", "functions"] {
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert!(help.starts_with("Examples:\n"), "{help}");
+        }
     }
 }

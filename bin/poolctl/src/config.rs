@@ -10,5 +10,5 @@ mod load;
 mod show;
 
 pub(crate) use key::{LogFormat, ProgressWhen, Settings};
-pub(crate) use load::load;
+pub(crate) use load::load_settings;
 pub(crate) use show::{ShowArgs, show};

@@ -4,10 +4,13 @@
 
 #![forbid(unsafe_code)]
 
+mod apply;
 mod cli;
 mod completions;
 mod config;
+mod end;
 mod failure;
+mod functions;
 mod map;
 mod nearest;
 mod own_process;

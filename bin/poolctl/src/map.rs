@@ -9,6 +9,7 @@ mod drive;
 mod dry_run;
 mod items;
 mod log;
+mod one;
 mod order;
 mod outlet;
 mod plan;
@@ -23,30 +24,38 @@ mod template;
 mod throttle;
 mod verbose;
 
-use poolctl_types::ExitCode;
-
 use crate::config;
+use crate::end::End;
 use crate::failure::Failure;
-use plan::Plan;
+use plan::{Plan, Purpose};
+use target::TargetError;
 
-pub(crate) use args::MapArgs;
+pub(crate) use args::{
+    FailureArgs, FramingName, ItemArgs, MapArgs, OutputArgs, PoolArgs, TargetArgs, TerminalArgs,
+};
+pub(crate) use drive::{given_up, not_opened};
 pub(crate) use items::SEPARATORS;
+pub(crate) use one::run_one;
+pub(crate) use plan::no_stock_worker;
+pub(crate) use target::split;
 
 /// Runs the map.
-pub(crate) fn run(args: MapArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: MapArgs) -> Result<End, Failure> {
     args.foreign.refuse().map_err(Failure::usage)?;
-    let (target, words) = target::choose(&args).map_err(|error| {
-        let hint = error.hint();
-        let failure = Failure::usage(error);
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })?;
+    let (target, words) = target::choose(&args).map_err(target_failure)?;
     let sources = items::sources(&words, &args.items.arg_file).map_err(Failure::usage)?;
     applies::check(&args, &target, &sources).map_err(Failure::usage)?;
-    let settings = config::load().map_err(|error| Failure::new(ExitCode::BadConfig, error))?.settings;
+    let settings = config::load_settings()?;
     verbose::start(args.terminal.verbose, args.terminal.log_format.unwrap_or(settings.log_format))?;
-    let plan = Plan::new(&args, &settings, target, sources)?;
-    if args.template.dry_run { dry_run::print(plan) } else { drive::drive(plan) }
+    let plan = Plan::new(&args, &settings, target, sources, Purpose::Map)?;
+    if args.template.dry_run { dry_run::print(plan).map(End::from) } else { drive::drive(plan) }
+}
+
+fn target_failure(error: TargetError) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::usage(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }

@@ -521,10 +521,16 @@ impl fmt::Display for Starts<'_> {
         if let Some(error @ TaskError::Spawn { .. }) = &self.last.error {
             return write!(f, "no process can be made, after {} tries: {error}", self.starts);
         }
-        write!(f, "{} workers in a row ended before they were ready", self.starts)?;
+        let separator = if self.starts == 1 {
+            f.write_str("the worker ended before it was ready")?;
+            ": "
+        } else {
+            write!(f, "{} workers in a row ended before they were ready", self.starts)?;
+            "; the last one: "
+        };
         match (&self.last.error, self.last.exit) {
-            (Some(error), _) => write!(f, "; the last one: {error}"),
-            (None, Some(exit)) => write!(f, "; the last one: {exit}"),
+            (Some(error), _) => write!(f, "{separator}{error}"),
+            (None, Some(exit)) => write!(f, "{separator}{exit}"),
             (None, None) => Ok(()),
         }
     }

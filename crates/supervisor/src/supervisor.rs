@@ -371,6 +371,13 @@ impl Supervisor {
         self.desk.engine.counts()
     }
 
+    /// Why the last start that failed did so, once; for who does not wait for the pool to give up.
+    pub fn take_failed_start(&mut self) -> Option<GaveUp> {
+        let last = std::mem::take(&mut self.last_start);
+        let has_failed = last.exit.is_some() || last.error.is_some();
+        has_failed.then(|| GaveUp::TooManyStarts { starts: 1, last: Box::new(last) })
+    }
+
     /// The items that run.
     #[must_use]
     pub fn running(&self) -> Vec<Running> {

@@ -5,8 +5,11 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use poolctl_types::ExitCode;
+
 use super::file::{self, ConfigError, Place};
 use super::key::{KEYS, Settings};
+use crate::failure::Failure;
 
 /// Settings and where each one comes from.
 #[derive(Debug)]
@@ -48,6 +51,12 @@ pub(crate) fn load() -> Result<Loaded, ConfigError> {
     }
     loaded.read_environment(|variable| env::var_os(variable))?;
     Ok(loaded)
+}
+
+/// What holds, wherever it was said.
+pub(crate) fn load_settings() -> Result<Settings, Failure> {
+    let loaded = load().map_err(|error| Failure::new(ExitCode::BadConfig, error))?;
+    Ok(loaded.settings)
 }
 
 /// The files that may hold settings, farthest first.

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use poolctl_supervisor::Framing;
+
 use crate::config::{LogFormat, ProgressWhen};
 use crate::value::{Delimiter, HaltRule, Jobs, Size, Span, TimeLimit};
 
@@ -26,7 +28,7 @@ Exit codes: 0 all ok, 1 some item failed, 2 usage, 3 halted, 65 unusable input, 
 124 deadline, 126/127 the worker cannot start / was not found, 130/143 interrupted, 141 the reader of stdout went away.";
 
 /// Run a command, filter, worker or function on every item of the input, in parallel, in order
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(
     before_help = EXAMPLES,
     before_long_help = EXAMPLES,
@@ -65,7 +67,7 @@ pub(crate) struct MapArgs {
 }
 
 /// What runs, besides a command and a function.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetArgs {
     /// Run this script with /bin/sh for each item; the item is $1
@@ -107,9 +109,10 @@ pub(crate) struct TargetArgs {
 }
 
 /// The forms of the worker protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum FramingName {
     /// One JSON object a line
+    #[default]
     Jsonl,
     /// Binary frames
     Frame,
@@ -117,8 +120,18 @@ pub(crate) enum FramingName {
     Tsv,
 }
 
+impl From<FramingName> for Framing {
+    fn from(name: FramingName) -> Self {
+        match name {
+            FramingName::Jsonl => Framing::JsonLines,
+            FramingName::Frame => Framing::Frames,
+            FramingName::Tsv => Framing::Tsv,
+        }
+    }
+}
+
 /// Where the items come from.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Items (from the arguments, else -a, else stdin; one per line)")]
 pub(crate) struct ItemArgs {
     /// Read items from this file; several files give the product
@@ -151,7 +164,7 @@ pub(crate) struct ItemArgs {
 }
 
 /// How an item becomes a command.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(
     next_help_heading = "Commands ({} item, {.} without extension, {/} base name, {//} directory, {/.} base \
                                name without extension, {#} number, {%} slot, {n} field)"
@@ -187,7 +200,7 @@ pub(crate) struct TemplateArgs {
 }
 
 /// How many workers, and how they are treated.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Pool")]
 pub(crate) struct PoolArgs {
     /// Workers: 4, 50%, -1 (all CPUs but one), 2x [default: the CPUs that affinity and cgroup allow]
@@ -220,7 +233,7 @@ pub(crate) struct PoolArgs {
 }
 
 /// What happens when items fail or take long.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Failure and time")]
 pub(crate) struct FailureArgs {
     /// Further attempts for an item that failed, timed out or whose worker died [default: 0]
@@ -256,7 +269,7 @@ pub(crate) struct FailureArgs {
 }
 
 /// What becomes of results.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
     /// Results in the order of the input (as always)
@@ -280,7 +293,7 @@ pub(crate) struct OutputArgs {
 }
 
 /// What the person at the terminal sees.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Terminal")]
 pub(crate) struct TerminalArgs {
     /// Progress on stderr [default: auto]
@@ -298,7 +311,7 @@ pub(crate) struct TerminalArgs {
 }
 
 /// Flags of other tools, answered with our name for them.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct ForeignArgs {
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "")]
     joblog: Option<OsString>,

@@ -13,8 +13,12 @@ use poolctl_types::ExitCode;
 
 use super::plan::Plan;
 use super::signals::{self, Wish};
+use crate::end::End;
 use crate::failure::Failure;
 use pilot::Pilot;
+
+pub(crate) use ending::given_up;
+pub(crate) use launch::not_opened;
 
 /// What other threads tell the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +33,7 @@ enum News {
 const NEWS: usize = 64;
 
 /// Runs a plan from start to end.
-pub(super) fn drive(plan: Plan) -> Result<ExitCode, Failure> {
+pub(super) fn drive(plan: Plan) -> Result<End, Failure> {
     let internal = |error| Failure::new(ExitCode::Internal, error);
     // Before the first thread, so that no thread but one ever sees these signals.
     let held = signals::hold().map_err(internal)?;

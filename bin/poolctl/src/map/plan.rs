@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolctl_supervisor::{Detail, EngineConfig, Framing, Lifecycle, Native, Target, available_cpus};
+use poolctl_supervisor::{Detail, EngineConfig, Lifecycle, Native, Target, available_cpus};
 use poolctl_types::ExitCode;
 
-use super::args::{FramingName, MapArgs};
+use super::args::MapArgs;
 use super::items::Source;
 use super::log::{DoneKeys, EarlierOutput, ItemHash};
-use super::sink::{ItemForm, ResultForm, SinkConfig, Style};
+use super::sink::{ItemForm, ResultForm, SinkConfig, Sole, Style};
 use super::source::{Columns, Encoding, Grouping, InputError, InputPlan, PipeCut, Skip, Steps};
 use super::target::TargetSpec;
 use super::template::{FieldNames, Passing, Template};
@@ -39,6 +39,17 @@ pub(super) struct Plan {
     pub(super) throttle: Throttle,
 }
 
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Many items.
+    Map,
+    /// One task with its arguments, whose end is that of the program.
+    Task,
+    /// The same with a command that takes no item at all.
+    Command,
+}
+
 /// What runs.
 #[derive(Debug)]
 pub(super) enum Run {
@@ -65,10 +76,11 @@ impl Plan {
         settings: &Settings,
         target: TargetSpec,
         sources: Vec<Source>,
+        purpose: Purpose,
     ) -> Result<Self, Failure> {
         let log = log_plan(args, &target)?;
         let style = style(args);
-        let bulk = style == Style::Plain && log.is_none();
+        let bulk = style == Style::Plain && log.is_none() && purpose == Purpose::Map;
         let (header, input) = input_plan(args, settings, sources);
         let fields = input.columns.is_some() || input.sources.len() > 1;
         let mut steps = steps(args, &target, fields);
@@ -97,7 +109,13 @@ impl Plan {
                 ResultForm::Value
             }
         };
+        let sole = match (purpose, &target) {
+            (Purpose::Map, _) => None,
+            (_, TargetSpec::Command { .. }) => Some(Sole::Command),
+            _ => Some(Sole::Function),
+        };
         let passing = match items {
+            _ if purpose == Purpose::Command => Passing::Nothing,
             _ if args.template.stdin || args.template.pipe => Passing::Stdin,
             ItemForm::Fields => Passing::Fields,
             ItemForm::Bytes | ItemForm::Block | ItemForm::Json => Passing::Whole,
@@ -116,6 +134,7 @@ impl Plan {
                 items,
                 ordered: !args.output.unordered,
                 buffer: args.output.buffer.unwrap_or(settings.buffer).in_memory(),
+                sole,
                 most_attempts: engine.retries.saturating_add(1),
                 program: match &run {
                     Run::Command(template) => {
@@ -259,6 +278,9 @@ fn run(
 
     let named = &args.target;
     Ok(Run::Warm(match target {
+        TargetSpec::Command { words } if passing == Passing::Nothing => {
+            return Ok(Run::Command(Template::fixed(&words)));
+        }
         TargetSpec::Command { words } if named.shell.is_some() => {
             return Ok(Run::Command(Template::for_script(&words, passing).traced(args.template.trace)));
         }
@@ -273,16 +295,9 @@ fn run(
             reply_timeout: named.reply_timeout.map_or(settings.reply_timeout, |span| span.0),
             eot: named.eot.as_ref().map(|text| text.as_bytes().to_vec()),
         },
-        TargetSpec::Worker { argv, framing, function } => Target::Worker {
-            argv,
-            framing: match framing {
-                FramingName::Jsonl => Framing::JsonLines,
-                FramingName::Frame => Framing::Frames,
-                FramingName::Tsv => Framing::Tsv,
-            },
-            function,
-            stdio: named.worker_stdio,
-        },
+        TargetSpec::Worker { argv, framing, function } => {
+            Target::Worker { argv, framing: framing.into(), function, stdio: named.worker_stdio }
+        }
         TargetSpec::Python { module, function } => Target::Python {
             interpreter: named.python.as_ref().unwrap_or(&settings.python).clone().into_bytes(),
             module,
@@ -290,7 +305,8 @@ fn run(
             starmap: named.starmap,
         },
         TargetSpec::Native { function } => {
-            let argv = vec![own_process::stock_worker().map_err(|error| no_stock_worker(error, &function))?];
+            let no_worker = |error| no_stock_worker(error).hint(no_worker_hint(&function));
+            let argv = vec![own_process::stock_worker().map_err(no_worker)?];
             let function = Some(function.into());
             Target::Native(Arc::new(Native {
                 argv,
@@ -302,10 +318,15 @@ fn run(
     }))
 }
 
-/// Native functions cannot be had; what is not meant to be one is told how it is named.
-fn no_stock_worker(error: NoStockWorker, name: &str) -> Failure {
-    Failure::new(ExitCode::NotFound, error).hint(format!(
-        "it is built and installed with poolctl; a command stands behind `--`: poolctl map -- {name}; a Python \
-         function: python:MODULE:{name}"
-    ))
+/// Native functions cannot be had.
+pub(crate) fn no_stock_worker(error: NoStockWorker) -> Failure {
+    Failure::new(ExitCode::NotFound, error).hint("it is built and installed together with poolctl")
+}
+
+/// What helps where the name was not meant to be that of a native function.
+fn no_worker_hint(name: &str) -> String {
+    format!(
+        "it is built and installed together with poolctl; a command stands behind `--`: poolctl map -- {name}; a \
+         Python function: python:MODULE:{name}"
+    )
 }

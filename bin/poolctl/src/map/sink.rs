@@ -10,11 +10,12 @@ use std::sync::Arc;
 use poolctl_supervisor::{
     Gate, GaveUp, Level, Notice, Outcome, Output, Report, Results, Sink, Spill, TaskError,
 };
-use poolctl_types::{Item, ItemRange, WorkerId};
+use poolctl_types::{ExitCode, Item, ItemRange, WorkerId};
 
 use super::log::{LogLine, Occurrences};
 use super::order::Order;
 use super::outlet::{Body, Ending, Outlet, Piece};
+use crate::end::End;
 use complaint::Complaints;
 
 pub(crate) use item_text::ItemForm;
@@ -45,6 +46,15 @@ pub(crate) enum ResultForm {
     Value,
 }
 
+/// What the only item of a run is, whose end is that of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sole {
+    /// A command, which has a status of its own.
+    Command,
+    /// A call.
+    Function,
+}
+
 /// How results are treated.
 #[derive(Debug)]
 pub(crate) struct SinkConfig {
@@ -54,6 +64,8 @@ pub(crate) struct SinkConfig {
     pub(crate) ordered: bool,
     /// Memory for results that wait, in bytes.
     pub(crate) buffer: usize,
+    /// Whether there is but one item, as which the program ends.
+    pub(crate) sole: Option<Sole>,
     /// How many attempts an item may have.
     pub(crate) most_attempts: u32,
     /// The program, if all items run the same, so that one that cannot be run is the end.
@@ -93,6 +105,8 @@ pub(crate) struct ItemSink {
     cannot_run: bool,
     /// What the last worker that said hello offers.
     offered: Vec<String>,
+    /// With what status the only item ended.
+    sole_end: Option<End>,
 }
 
 impl ItemSink {
@@ -106,7 +120,7 @@ impl ItemSink {
         clock: WallClock,
     ) -> Self {
         Self {
-            complaints: Complaints::new(config.most_attempts, config.items, config.style == Style::Json),
+            complaints: Complaints::new(&config),
             config,
             order: Order::default(),
             waiting: 0,
@@ -123,6 +137,7 @@ impl ItemSink {
             has_given_up: false,
             cannot_run: false,
             offered: Vec::new(),
+            sole_end: None,
         }
     }
 
@@ -139,6 +154,11 @@ impl ItemSink {
     /// Why the run was given up, once.
     pub(crate) fn take_gave_up(&mut self) -> Option<GaveUp> {
         self.gave_up.take()
+    }
+
+    /// With what status the only item ended, if there is but one.
+    pub(crate) fn sole_end(&self) -> Option<End> {
+        self.sole_end
     }
 
     /// The functions that the workers say they have, once.
@@ -197,7 +217,8 @@ impl ItemSink {
     pub(crate) fn finish(mut self) -> (Outlet, Outlet) {
         // When the reader of the results went away, the run ended as it was meant to; when no worker could start,
         // there is more to say than how many items that left over.
-        if !self.config.quiet && !self.out.has_failed() && !self.has_given_up {
+        let is_summed_up = self.config.sole.is_none() && !self.config.quiet;
+        if is_summed_up && !self.out.has_failed() && !self.has_given_up {
             let summary = self.complaints.summary(self.tally);
             self.err.put(summary.as_bytes());
         }
@@ -313,6 +334,19 @@ impl ItemSink {
     }
 }
 
+/// The status of a program that ends as its only item did; none if nobody wanted it any more.
+fn sole_end(sole: Sole, report: &Report) -> Option<End> {
+    Some(match (sole, report.outcome, report.attempt.exit) {
+        (_, Outcome::Cancelled, _) => return None,
+        (_, Outcome::Ok, _) => ExitCode::Ok.into(),
+        (_, Outcome::TimedOut, _) => ExitCode::Deadline.into(),
+        (Sole::Command, _, Some(exit)) => {
+            End::AsCommand(u8::try_from(exit.shell_status()).unwrap_or(u8::MAX))
+        }
+        _ => ExitCode::Failed.into(),
+    })
+}
+
 /// Whether the kernel found the file to be no program at all.
 fn is_no_program(report: &Report) -> bool {
     const ENOEXEC: i32 = nix::errno::Errno::ENOEXEC as i32;
@@ -340,13 +374,16 @@ impl Sink for ItemSink {
     fn settled(&mut self, mut report: Report) {
         self.count(report.outcome);
         self.cannot_run |= self.config.program.is_some() && is_no_program(&report);
+        self.sole_end = self.config.sole.and_then(|sole| sole_end(sole, &report));
         let items = ItemRange::one(report.item);
         let tag = (self.config.style == Style::Tagged).then(|| self.config.items.tag(&report.payload));
         if self.config.style != Style::Json {
             let stdout = std::mem::take(&mut report.attempt.stdout);
             self.pass_on_words(stdout, tag.clone());
             let stderr = std::mem::take(&mut report.attempt.stderr);
-            if complaint::shows_whole(&report, &stderr) {
+            if self.config.sole == Some(Sole::Command) {
+                self.pass_on_words(stderr, None);
+            } else if complaint::shows_whole(&report, &stderr) {
                 report.attempt.stderr = stderr;
             } else {
                 let tail = stderr.tail(complaint::TAIL_BYTES).to_vec();

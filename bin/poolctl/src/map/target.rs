@@ -159,7 +159,7 @@ fn python(text: &str, raw: &OsString) -> Result<Option<TargetSpec>, TargetError>
 }
 
 /// The words of `command` as a POSIX shell would split them.
-fn split(flag: &'static str, command: &OsString) -> Result<Vec<Vec<u8>>, TargetError> {
+pub(crate) fn split(flag: &'static str, command: &OsString) -> Result<Vec<Vec<u8>>, TargetError> {
     let bytes = command.clone().into_vec();
     let words: Option<Vec<Vec<u8>>> = shlex::bytes::split(&bytes);
     match words {

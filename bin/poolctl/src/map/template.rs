@@ -31,6 +31,8 @@ pub(crate) enum Passing {
     Fields,
     /// On stdin.
     Stdin,
+    /// Not at all.
+    Nothing,
 }
 
 /// A command with places for the item.
@@ -70,6 +72,12 @@ impl Template {
         Self { words, passing, names: FieldNames::default(), trace: false }
     }
 
+    /// A command that is the same whatever the item.
+    pub(crate) fn fixed(words: &[Vec<u8>]) -> Self {
+        let words = words.iter().map(|word| vec![Part::Literal(word.clone())]).collect();
+        Self { words, passing: Passing::Nothing, names: FieldNames::default(), trace: false }
+    }
+
     /// The program, if it is the same for every item.
     pub(crate) fn program(&self) -> Option<&[u8]> {
         match self.words.first().map(Vec::as_slice) {
@@ -88,7 +96,7 @@ impl Template {
         let fields: Vec<&[u8]> = match self.passing {
             Passing::Whole => vec![payload],
             Passing::Fields => payload.split(|byte| *byte == 0).collect(),
-            Passing::Stdin => Vec::new(),
+            Passing::Stdin | Passing::Nothing => Vec::new(),
         };
         let mut argv = Vec::with_capacity(self.words.len());
         for word in &self.words {
@@ -187,6 +195,13 @@ mod tests {
             ["awk", "{print $1}", "x"],
             "no place: taken as it is"
         );
+    }
+
+    #[test]
+    fn a_fixed_command_has_no_place_for_an_item() {
+        let template = Template::fixed(&words(&["find", ".", "-exec", "ls", "{}", ";"]));
+
+        assert_eq!(rendered(&template, "x"), ["find", ".", "-exec", "ls", "{}", ";"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use poolctl_types::{ExitCode, Moment};
 use super::News;
 use super::launch::output_failure;
 use super::pilot::Pilot;
-use super::start_hint::StartHint;
+use crate::end::End;
 use crate::failure::Failure;
 use crate::map::outlet::OutletError;
 use crate::map::plan::input_failure;
@@ -34,9 +34,10 @@ struct NoProgram {
 const WRITERS: u32 = 2;
 
 /// Waits until everything is written, and says how the run ended.
-pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure> {
+pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<End, Failure> {
     let counts = pilot.supervisor.counts();
     let gave_up = pilot.sink.take_gave_up();
+    let sole_end = pilot.sink.sole_end();
     let offered = pilot.sink.take_offered();
     let spill_error = pilot.sink.take_spill_error();
     let tally = pilot.sink.tally();
@@ -62,10 +63,10 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure>
             // Nothing runs any more, and nobody reads what is left.
             Ok(News::Wish(wish)) => {
                 if let Some(code) = wish.leaves_with() {
-                    return Ok(cause.unwrap_or(code));
+                    return Ok(cause.unwrap_or(code).into());
                 }
             }
-            Err(RecvTimeoutError::Timeout) => return Ok(ExitCode::Terminated),
+            Err(RecvTimeoutError::Timeout) => return Ok(ExitCode::Terminated.into()),
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -76,12 +77,13 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure>
             .hint("point TMPDIR to a directory with more room, or lower --window"));
     }
     match written {
-        Err(OutletError::ReaderGone { .. }) => return Ok(first(cause, ExitCode::ReaderGone)),
+        Err(OutletError::ReaderGone { .. }) => return Ok(first(cause, ExitCode::ReaderGone).into()),
         Err(error) => return Err(output_failure(error)),
         Ok(()) => {}
     }
     if let Some(why) = gave_up {
-        return Err(start_failure(why, &start_hint, &offered));
+        let hint = start_hint.about(&why, &offered);
+        return Err(given_up(why, hint));
     }
     if let (Some(program), Some(ExitCode::CannotStart)) = (no_program, cause) {
         return Err(Failure::new(ExitCode::CannotStart, NoProgram { program })
@@ -95,9 +97,11 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<ExitCode, Failure>
                 None => failure,
             })
         }
-        (Some(cause), _) => Ok(cause),
-        (None, _) if tally.failed > 0 || tally.cancelled > 0 => Ok(ExitCode::Failed),
-        (None, _) => Ok(ExitCode::Ok),
+        (Some(cause), _) => Ok(cause.into()),
+        (None, _) if tally.failed > 0 || tally.cancelled > 0 => {
+            Ok(sole_end.unwrap_or(ExitCode::Failed.into()))
+        }
+        (None, _) => Ok(ExitCode::Ok.into()),
     }
 }
 
@@ -109,8 +113,8 @@ fn first(cause: Option<ExitCode>, output: ExitCode) -> ExitCode {
     }
 }
 
-/// Workers that could not be started: with what they said.
-fn start_failure(why: GaveUp, start_hint: &StartHint, offered: &[String]) -> Failure {
+/// Workers that could not be started: with what they said, and what the person can do.
+pub(crate) fn given_up(why: GaveUp, hint: Option<String>) -> Failure {
     let not_found = |reason: &io::Error| reason.kind() == io::ErrorKind::NotFound;
     let (code, details) = match &why {
         GaveUp::CannotStart { reason, .. } if not_found(reason) => (ExitCode::NotFound, None),
@@ -125,7 +129,6 @@ fn start_failure(why: GaveUp, start_hint: &StartHint, offered: &[String]) -> Fai
         GaveUp::Keeper { .. } => (ExitCode::Internal, None),
         _ => (ExitCode::CannotStart, None),
     };
-    let hint = start_hint.about(&why, offered);
     let failure = Failure::new(code, why).details(details.unwrap_or_default());
     match hint {
         Some(hint) => failure.hint(hint),

@@ -78,7 +78,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
         spill_dir: env::temp_dir(),
         memory_per_output: 1 << 20,
     })
-    .map_err(|error| match (start_failure(error), is_python) {
+    .map_err(|error| match (not_opened(error), is_python) {
         (failure, true) => failure.hint("--python or POOLCTL_PYTHON names the interpreter"),
         (failure, false) => failure,
     })?;
@@ -105,7 +105,8 @@ pub(super) fn output_failure(error: OutletError) -> Failure {
     Failure::new(ExitCode::OutputError, error)
 }
 
-fn start_failure(error: StartError) -> Failure {
+/// A pool that cannot be opened.
+pub(crate) fn not_opened(error: StartError) -> Failure {
     let (code, hint) = match &error {
         StartError::Program(reason) if reason.is_not_found() => {
             let shell_words = matches!(reason, ResolveError::NotOnPath { name } if name.contains(' '));
@@ -126,7 +127,7 @@ fn start_failure(error: StartError) -> Failure {
 
 /// Makes sure that there is such a program.
 fn resolve_program(program: &[u8]) -> Result<(), Failure> {
-    resolve(program).map(drop).map_err(|reason| start_failure(StartError::Program(reason)))
+    resolve(program).map(drop).map_err(|reason| not_opened(StartError::Program(reason)))
 }
 
 fn stdout_outlet(

@@ -8,8 +8,8 @@ use std::hash::{Hash, Hasher};
 use poolctl_supervisor::{Attempt, Outcome, Output, Report, TaskError};
 use poolctl_types::{Exit, Item};
 
-use super::Tally;
 use super::item_text::ItemForm;
+use super::{SinkConfig, Sole, Style, Tally};
 use crate::value::Span;
 
 /// So many complaints are made in full; after that only those that say something new.
@@ -31,6 +31,8 @@ pub(super) struct Complaints {
     seen: HashSet<u64>,
     /// Whether stderr can be read elsewhere, so that its beginning may be left out.
     stderr_elsewhere: bool,
+    /// Whether there is but one item, which needs no name.
+    sole: Option<Sole>,
 }
 
 /// Whether what an item wrote on stderr stands whole under its complaint, and so need not be passed on by itself.
@@ -46,8 +48,16 @@ fn is_bad(outcome: Outcome) -> bool {
 }
 
 impl Complaints {
-    pub(super) fn new(most_attempts: u32, items: ItemForm, stderr_elsewhere: bool) -> Self {
-        Self { most_attempts, items, made: 0, retries: 0, seen: HashSet::new(), stderr_elsewhere }
+    pub(super) fn new(config: &SinkConfig) -> Self {
+        Self {
+            most_attempts: config.most_attempts,
+            items: config.items,
+            made: 0,
+            retries: 0,
+            seen: HashSet::new(),
+            stderr_elsewhere: config.style == Style::Json,
+            sole: config.sole,
+        }
     }
 
     /// The complaint about an item, if there is reason for one.
@@ -55,8 +65,16 @@ impl Complaints {
         if !is_bad(report.outcome) {
             return None;
         }
+        let says_it_all =
+            report.outcome != Outcome::TimedOut && matches!(report.attempt.exit, Some(Exit::Code(_)));
+        if self.sole == Some(Sole::Command) && says_it_all {
+            return None;
+        }
         let why = reason(report.outcome, &report.attempt);
-        let mut text = format!("error: item {} ({}): {why}", report.item, self.items.shown(&report.payload));
+        let mut text = match self.sole {
+            Some(_) => format!("error: {why}"),
+            None => format!("error: item {} ({}): {why}", report.item, self.items.shown(&report.payload)),
+        };
         if let Some(wall) = report.attempt.wall {
             let _ = write!(text, " after {}", Span(wall));
         }
@@ -85,6 +103,7 @@ impl Complaints {
         verbose: bool,
     ) -> String {
         self.retries += 1;
+        let which = if self.sole.is_some() { String::new() } else { format!("item {item}: ") };
         if self.retries > FULL && !verbose {
             return if self.retries == FULL + 1 {
                 "retrying: further attempts are not told any more (-v tells all)\n".to_owned()
@@ -94,10 +113,7 @@ impl Complaints {
         }
         let reason = reason(why, attempt);
         let details = if verbose { details(attempt) } else { String::new() };
-        format!(
-            "retrying: item {item}: {reason}; attempt {next} of {} follows\n{details}",
-            self.most_attempts
-        )
+        format!("retrying: {which}{reason}; attempt {next} of {} follows\n{details}", self.most_attempts)
     }
 
     /// The last words; none if all went well.
@@ -189,6 +205,19 @@ mod tests {
 
     use super::*;
 
+    fn complaints(most_attempts: u32, sole: Option<Sole>) -> Complaints {
+        let (made, retries, seen) = (0, 0, HashSet::new());
+        Complaints {
+            most_attempts,
+            items: ItemForm::Bytes,
+            made,
+            retries,
+            seen,
+            stderr_elsewhere: false,
+            sole,
+        }
+    }
+
     fn report(item: u64, exit: Exit, stderr: &str) -> Report {
         Report {
             item: Item(item),
@@ -206,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_complaint_names_item_reason_time_and_attempt_with_stderr_under_it() {
-        let mut complaints = Complaints::new(3, ItemForm::Bytes, false);
+        let mut complaints = complaints(3, None);
 
         let text = complaints.about(&report(7, Exit::Code(3), "no such\nthing\n")).unwrap();
 
@@ -217,8 +246,21 @@ mod tests {
     }
 
     #[test]
+    fn the_only_item_needs_no_name_and_the_status_of_the_only_command_no_words() {
+        let (ended, killed) = (report(0, Exit::Code(3), ""), report(0, Exit::Signal(9), ""));
+
+        assert_eq!(complaints(1, Some(Sole::Command)).about(&ended), None);
+        assert_eq!(
+            complaints(1, Some(Sole::Command)).about(&killed).unwrap(),
+            "error: SIGKILL after 12 ms\n"
+        );
+        let function = complaints(1, Some(Sole::Function)).about(&ended).unwrap();
+        assert_eq!(function, "error: exit code 3 after 12 ms\n");
+    }
+
+    #[test]
     fn after_twenty_only_new_errors_are_told_in_full() {
-        let mut complaints = Complaints::new(1, ItemForm::Bytes, false);
+        let mut complaints = complaints(1, None);
         let lines: Vec<usize> = (0..25)
             .map(|item| complaints.about(&report(item, Exit::Code(1), "same\n")).unwrap().lines().count())
             .collect();
@@ -243,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_summary_counts_what_went_wrong_and_is_silent_otherwise() {
-        let complaints = Complaints::new(1, ItemForm::Bytes, false);
+        let complaints = complaints(1, None);
         let tally = |failed, cancelled| Tally { ok: 5, failed, cancelled, retried: 0 };
 
         assert_eq!(complaints.summary(tally(0, 0)), "");
