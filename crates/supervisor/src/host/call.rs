@@ -164,6 +164,14 @@ impl Call {
         drop(task);
     }
 
+    /// Whether every outcome is there and only the callback has not returned, which is on its way.
+    pub(super) fn awaits_callback(&self) -> bool {
+        let state = lock(&self.state);
+        state.is_settled()
+            && matches!(state.callback, Callback::Due(_) | Callback::Running(_))
+            && !state.is_met(Need::All)
+    }
+
     /// Has `seat` woken when what is needed is there, unless it is: says whether it is.
     pub(super) fn watch(&self, need: Need, seat: &Arc<Seat>) -> bool {
         let mut state = lock(&self.state);

@@ -188,6 +188,14 @@ impl Shared {
             if has_passed(until) {
                 break false;
             }
+            if goal.awaits_callback() {
+                // The loop has done its part, and would not be woken when the callback returns.
+                let seat = seat.get_or_insert_with(Seat::new);
+                if !goal.watch(seat) {
+                    seat.sleep(until);
+                }
+                continue;
+            }
             let mut door = lock(&self.door);
             if door.has_ended() {
                 break self.is_met_with(goal, &door);
@@ -303,7 +311,11 @@ impl Shared {
     fn lead(&self, goal: Goal<'_>, until: Option<Instant>) {
         loop {
             self.turn(goal, until);
-            if self.is_met(goal) || has_passed(until) || lock(&self.door).has_ended() {
+            if self.is_met(goal)
+                || goal.awaits_callback()
+                || has_passed(until)
+                || lock(&self.door).has_ended()
+            {
                 return;
             }
         }
@@ -395,6 +407,11 @@ impl Shared {
 }
 
 impl Goal<'_> {
+    /// Whether only a callback has to return for it to be met.
+    fn awaits_callback(self) -> bool {
+        matches!(self, Goal::Outcome(call, Need::All) if call.awaits_callback())
+    }
+
     /// Has `seat` woken when the goal may be met; says whether it is.
     fn watch(self, seat: &Arc<Seat>) -> bool {
         match self {
