@@ -41,7 +41,8 @@ fn build() -> PathBuf {
     let profile = profile_directory();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "poolctl-cli", "--bin", "poolctl"]);
+    // The stock worker lies beside it.
+    command.args(["build", "--quiet", "--package", "poolctl-cli", "--package", "pool-worker"]);
     command.arg("--target-dir").arg(profile.parent().expect("a profile lies in the target directory"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
     if profile.ends_with("release") {

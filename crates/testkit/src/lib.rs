@@ -1,5 +1,5 @@
 //! Fixtures for tests with real processes: a directory of one's own, programs run under a deadline, leak checks,
-//! a seeded random generator and a killer of workers.
+//! a seeded random generator, a killer of workers, and a stepper that kills at each instruction.
 //!
 //! Nothing here links the product: a test drives the `poolctl` binary as a person would.
 //!
@@ -17,6 +17,8 @@ mod proc;
 mod random;
 mod running;
 mod sandbox;
+#[cfg(target_arch = "x86_64")]
+pub mod stepper;
 mod wait;
 
 pub use binary::{poolctl_binary, python};

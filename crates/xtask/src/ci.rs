@@ -82,6 +82,7 @@ pub(crate) fn run() -> Result<ExitCode, CiError> {
         succeeds(&top, "cargo", &["build", "--release", "--locked", "--bin", "poolctl"])
     })?;
     step("tests", &mut || counted(&top, "cargo", &TESTS, &mut tally))?;
+    step("sweeps of the rings", &mut || counted(&top, "cargo", &SWEEPS, &mut tally))?;
     step("models of the rings", &mut || counted(&top, "env", &MODELS, &mut tally))?;
     if top.join("tests/python").is_dir() {
         step("tests of the Python worker", &mut || counted(&top, "python3", &PYTHON_TESTS, &mut tally))?;
@@ -94,6 +95,8 @@ pub(crate) fn run() -> Result<ExitCode, CiError> {
 
 const CLIPPY: [&str; 7] = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
 const TESTS: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
+/// Release builds are stopped at every instruction; the debug builds of the step before are not.
+const SWEEPS: [&str; 5] = ["test", "--package=poolctl-shm", "--release", "--locked", "--test=sweep"];
 /// In a folder of its own, since everything is built anew for loom.
 const MODELS: [&str; 9] = [
     "RUSTFLAGS=--cfg loom",

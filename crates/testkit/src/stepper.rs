@@ -1,0 +1,247 @@
+//! Stops a process at each instruction of what it does, one run for each, and kills it there or lets it go on.
+//!
+//! The process is a *victim*: a program of the test's own that calls [`allow_steps`], then [`mark_start`], does what is
+//! to be swept, and calls [`mark_end`]. The test says how to start one and what the other side does meanwhile
+//! ([`Scene`]), and looks after each run at what is left.
+//!
+//! # How
+//! 1. The first victim is single-stepped from start to end, and where it was is written down: each place, and how often
+//!    it had been there.
+//! 2. For each point that was written down a new victim runs to it on a breakpoint. So a sweep takes a time that grows
+//!    with the number of points, and not with its square.
+//!
+//! Places are files and offsets in them, since every process has its own addresses. Release builds are stopped at every
+//! instruction; debug builds, which have many times as many, where each instruction is reached first.
+//!
+//! x86-64 alone. Where ptrace(2) is not permitted, [`sweep`] answers [`Refused`], and the test says that it skips.
+
+mod victim;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, raise};
+
+use victim::{News, Place, Victim};
+
+/// How a victim ends that may not be traced.
+const NOT_PERMITTED: i32 = 77;
+/// What a victim raises where the sweep begins.
+const START: Signal = Signal::SIGUSR1;
+/// What it raises where the sweep ends.
+const END: Signal = Signal::SIGUSR2;
+/// How often a victim may fall asleep on its way to one point.
+const MOST_SLEEPS: u32 = 100;
+
+/// In the victim: lets the process that started it step it. Ends the victim where that is not permitted.
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "there is nothing else for a victim to do")]
+pub fn allow_steps() {
+    if ptrace::traceme().is_err() {
+        std::process::exit(NOT_PERMITTED);
+    }
+}
+
+/// In the victim: the sweep begins behind this.
+///
+/// # Panics
+/// Never: a process may always send itself a signal.
+pub fn mark_start() {
+    raise(START).expect("a process may send itself a signal");
+}
+
+/// In the victim: the sweep ends before this.
+///
+/// # Panics
+/// Never: a process may always send itself a signal.
+pub fn mark_end() {
+    raise(END).expect("a process may send itself a signal");
+}
+
+/// One run of a victim, and what the test does beside it.
+pub trait Scene {
+    /// Starts a victim, from this thread, and answers its pid. It is the sweep that reaps it.
+    fn start(&mut self) -> u32;
+
+    /// What the other side does. In a sweep that kills: whenever the victim sleeps, so that it goes on. In one that goes
+    /// on: once, while the victim stands at its point or, if it comes to that first, sleeps.
+    fn act(&mut self);
+}
+
+/// What becomes of a victim at its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It is killed there. If it ever sleeps, one more is killed asleep.
+    Kill,
+    /// The other side acts, and the victim goes on to its end, where it must exit with 0. If it falls asleep then, it
+    /// was not woken, and the sweep fails.
+    GoOn,
+}
+
+/// How far a sweep got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Swept {
+    /// Victims that were stopped.
+    pub points: usize,
+    /// Instructions from start to end.
+    pub instructions: usize,
+    /// Victims that went another way than the first, and so did not come to their point.
+    pub missed: usize,
+}
+
+/// This process may not trace another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ptrace is not permitted here")
+    }
+}
+
+/// Stops one victim after another at each point, and calls `after` with what is left: its scene, and where it stood.
+///
+/// # Errors
+/// [`Refused`].
+///
+/// # Panics
+/// If a victim does anything else than it should, with what it did, and where.
+pub fn sweep<S: Scene>(
+    then: Then,
+    mut scene: impl FnMut() -> S,
+    mut after: impl FnMut(S, &Point),
+) -> Result<Swept, Refused> {
+    let (path, sleeps) = record(&mut scene())?;
+    let mut swept = Swept { points: 0, instructions: path.len(), missed: 0 };
+    let is_wanted = |point: &&Point| !cfg!(debug_assertions) || point.nth == 1;
+    for point in path.iter().filter(is_wanted) {
+        let mut scene = scene();
+        let mut victim = Victim::start(scene.start())?;
+        let reached = run_to(&mut victim, point, then, &mut scene);
+        match (then, reached) {
+            (_, Reached::End) => {
+                swept.missed += 1;
+                continue;
+            }
+            (Then::Kill, _) => victim.kill(),
+            (Then::GoOn, _) => {
+                scene.act();
+                run_to_exit(&mut victim, point);
+            }
+        }
+        swept.points += 1;
+        after(scene, point);
+        if (then, reached) == (Then::GoOn, Reached::Sleep) {
+            // Whatever lies behind the sleep is reached only when the other side has acted.
+            return Ok(swept);
+        }
+    }
+    if sleeps && then == Then::Kill {
+        let mut scene = scene();
+        let mut victim = Victim::start(scene.start())?;
+        assert_eq!(victim.go_on(), News::Sleeps, "the first victim slept, and this one does not");
+        victim.kill();
+        swept.points += 1;
+        after(scene, path.last().expect("a path has a point"));
+    }
+    Ok(swept)
+}
+
+/// The `nth` time that the victim is about to execute the instruction at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    place: Place,
+    nth: u32,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, time {}", self.place, self.nth)
+    }
+}
+
+/// Where a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Point,
+    Sleep,
+    End,
+}
+
+/// Steps a victim from start to end. Answers where it was, and whether it slept.
+fn record(scene: &mut impl Scene) -> Result<(Vec<Point>, bool), Refused> {
+    let mut victim = Victim::start(scene.start())?;
+    let (mut path, mut sleeps) = (Vec::new(), 0);
+    let mut seen = HashMap::<Place, u32>::new();
+    loop {
+        let place = victim.place();
+        let nth = seen.entry(place.clone()).or_default();
+        *nth += 1;
+        path.push(Point { place, nth: *nth });
+        let mut news = victim.step();
+        while news == News::Sleeps {
+            sleeps += 1;
+            assert!(sleeps < MOST_SLEEPS, "the victim sleeps, whatever the other side does");
+            scene.act();
+            news = victim.news();
+        }
+        match news {
+            News::Trapped | News::Sleeps => {}
+            News::End => {
+                // Where it stands when the signal is there already; nothing more is executed.
+                path.pop();
+                return Ok((path, sleeps > 0));
+            }
+            News::Exited(code) => panic!("the victim exited with {code} before its end"),
+        }
+    }
+}
+
+/// Runs a victim to a point, or as far as it comes.
+fn run_to(victim: &mut Victim, point: &Point, then: Then, scene: &mut impl Scene) -> Reached {
+    victim.set_breakpoint(&point.place);
+    let (mut times, mut sleeps) = (0, 0);
+    let mut news = victim.go_on();
+    loop {
+        match news {
+            News::Trapped if victim.is_at_breakpoint() => {
+                times += 1;
+                victim.clear_breakpoint();
+                if times == point.nth {
+                    return Reached::Point;
+                }
+                news = victim.step();
+            }
+            News::Trapped => {
+                victim.set_breakpoint(&point.place);
+                news = victim.go_on();
+            }
+            News::Sleeps if then == Then::GoOn => return Reached::Sleep,
+            News::Sleeps => {
+                sleeps += 1;
+                assert!(sleeps < MOST_SLEEPS, "{point}: the victim sleeps, whatever the other side does");
+                scene.act();
+                news = victim.news();
+            }
+            News::End => return Reached::End,
+            News::Exited(code) => panic!("{point}: the victim exited with {code} before that"),
+        }
+    }
+}
+
+/// Lets a victim go on after the other side has acted.
+fn run_to_exit(victim: &mut Victim, point: &Point) {
+    let mut news = if victim.is_stopped() { victim.go_on() } else { victim.news() };
+    loop {
+        match news {
+            News::Trapped => {
+                victim.clear_breakpoint();
+                news = victim.go_on();
+            }
+            News::Sleeps => panic!("{point}: the victim was not woken"),
+            News::End => news = victim.go_on(),
+            News::Exited(0) => return,
+            News::Exited(code) => panic!("{point}: the victim exited with {code}"),
+        }
+    }
+}
