@@ -179,6 +179,12 @@ fn the_task(
             const SIGNATURE: &'static str = #signature;
 
             #[inline]
+            fn key() -> &'static ::std::sync::Arc<str> {
+                static KEY: ::std::sync::OnceLock<::std::sync::Arc<str>> = ::std::sync::OnceLock::new();
+                KEY.get_or_init(|| __poolctl::key::<Self>())
+            }
+
+            #[inline]
             #[allow(unused_variables, reason = "a task may have no parameters")]
             fn encode_args<'a>(
                 args: &'a Self::Args,

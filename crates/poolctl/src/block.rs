@@ -1,5 +1,6 @@
 //! Items on their way into a pool, in pieces of a good size.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use poolctl_supervisor::host::Intent;
@@ -35,10 +36,8 @@ pub(crate) struct Batch<'a> {
 /// When to look at the clock, which takes longer than a small item: seldom while items come quickly.
 #[derive(Debug)]
 struct Clock {
-    /// When the piece was begun.
-    since: Instant,
-    /// What the clock said last.
-    seen: Instant,
+    /// When the piece was begun, and what the clock said last, once it was looked at.
+    seen: Option<(Instant, Instant)>,
     /// How many items there are from one look to the next.
     stride: u32,
     /// How many are left until the next look.
@@ -52,8 +51,8 @@ impl<'a> Batch<'a> {
     }
 
     /// No items for this function of a native worker.
-    pub(crate) fn calling(function: &str, parcels: &'a Parcels) -> Self {
-        Self::of(Block { function: Some(function.into()), ..Block::new() }, parcels)
+    pub(crate) fn calling(function: &Arc<str>, parcels: &'a Parcels) -> Self {
+        Self::of(Block { function: Some(Arc::clone(function)), ..Block::new() }, parcels)
     }
 
     /// Items that stand in `block` already.
@@ -133,8 +132,7 @@ impl<'a> Batch<'a> {
 
 impl Clock {
     fn new() -> Self {
-        let now = Instant::now();
-        Self { since: now, seen: now, stride: 1, left: 1 }
+        Self { seen: None, stride: 1, left: 1 }
     }
 
     /// Counts an item. Whether the piece has waited long enough, as far as was looked.
@@ -147,15 +145,16 @@ impl Clock {
     #[cold]
     fn look(&mut self) -> bool {
         let now = Instant::now();
-        let is_quick = now - self.seen < WAIT / MAX_STRIDE;
+        let (since, seen) = self.seen.unwrap_or((now, now));
+        let is_quick = now - seen < WAIT / MAX_STRIDE;
         self.stride = if is_quick { (self.stride * 2).min(MAX_STRIDE) } else { 1 };
         self.left = self.stride;
-        self.seen = now;
-        now - self.since >= WAIT
+        self.seen = Some((since, now));
+        now - since >= WAIT
     }
 
     fn restart(&mut self) {
         let now = Instant::now();
-        (self.since, self.seen) = (now, now);
+        self.seen = Some((now, now));
     }
 }

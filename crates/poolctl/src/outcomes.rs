@@ -1,6 +1,6 @@
 //! Taking the outcomes of a call, in the order of its items: one by one, or all that are there.
 
-use poolctl_supervisor::host::{Call, Settled};
+use poolctl_supervisor::host::{Call, ResultBytes, Settled};
 use poolctl_supervisor::{Form, Outcome};
 
 use crate::raw::{Raw, split_first};
@@ -12,7 +12,7 @@ pub(crate) struct Outcomes {
     /// The item whose outcome is next.
     next: u64,
     /// Results that came together, from `at` on.
-    run: Vec<u8>,
+    run: ResultBytes,
     form: Form,
     at: usize,
     left: u32,
@@ -20,7 +20,7 @@ pub(crate) struct Outcomes {
 
 impl Outcomes {
     pub(crate) fn new() -> Self {
-        Self { next: 0, run: Vec::new(), form: Form::Lines, at: 0, left: 0 }
+        Self { next: 0, run: ResultBytes::new(), form: Form::Lines, at: 0, left: 0 }
     }
 
     /// The index of the item whose outcome is taken next.

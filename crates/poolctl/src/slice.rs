@@ -55,7 +55,7 @@ impl<'a, A: Pod, B: Pod> SliceMap<'a, A, B> {
         output: &'a mut [B],
     ) -> Self {
         let piece = (PIECE_BYTES / size_of::<A>().max(size_of::<B>()).max(1)).max(1);
-        let function = T::NAME.into();
+        let function = Arc::clone(T::key());
         let (under_way, free) = (Vec::new(), Vec::new());
         Self { handle, parcels, function, input, output, piece, under_way, free, failed: None }
     }

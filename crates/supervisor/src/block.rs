@@ -112,6 +112,13 @@ impl Block {
         self.attachments.extend(other.attachments.iter().map(|(at, with)| (index(at), with.clone())));
     }
 
+    /// Lets all items go and keeps the memory, and what runs on them.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.attachments.clear();
+    }
+
     /// Whether items of `other` could stand in this block.
     pub(crate) fn is_like(&self, other: &Block) -> bool {
         self.function == other.function && self.shape == other.shape

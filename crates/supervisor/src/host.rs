@@ -58,7 +58,7 @@ use std::time::Instant;
 use poolctl_engine::{Counts, Stop};
 use poolctl_types::{Exit, WorkerId};
 
-pub use self::call::{Call, Need, Settled};
+pub use self::call::{Call, Need, ResultBytes, Settled};
 use self::door::Letter;
 use self::drive::{Goal, Shared};
 use crate::block::Block;
@@ -193,14 +193,22 @@ impl Handle {
     ///
     /// # Errors
     /// [`Refusal`]: nothing of `block` was taken in.
-    pub fn submit(&self, call: &Arc<Call>, block: Block, intent: Intent) -> Result<(), Refusal> {
+    pub fn submit(&self, call: &Arc<Call>, mut block: Block, intent: Intent) -> Result<(), Refusal> {
+        self.submit_from(call, &mut block, intent)
+    }
+
+    /// As [`Handle::submit`], and leaves the block's memory to the caller where it can: of few items, which are copied.
+    /// What is left in it is of no meaning.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing of `block` was taken in.
+    pub fn submit_from(&self, call: &Arc<Call>, block: &mut Block, intent: Intent) -> Result<(), Refusal> {
         self.check_fork()?;
         if block.is_empty() {
             return Ok(());
         }
-        let mut block = Some(block);
         loop {
-            if self.shared.try_submit(call, &mut block, intent)? {
+            if self.shared.try_submit(call, block, intent)? {
                 return Ok(());
             }
             self.shared.wait(Goal::Room, None, intent);

@@ -1,6 +1,7 @@
 //! What an expansion of `#[task]` refers to. No part of the public interface: it changes with the macro.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use bytemuck::Pod;
 use serde_json::value::RawValue;
@@ -45,6 +46,12 @@ impl<T, E> Fallible for Result<T, E> {
     fn into_result(self) -> Result<T, E> {
         self
     }
+}
+
+/// What a pool asks its workers for.
+#[must_use]
+pub fn key<K: Task>() -> Arc<str> {
+    format!("{}\0{}", K::NAME, K::SIGNATURE).into()
 }
 
 /// Runs a task on encoded arguments.

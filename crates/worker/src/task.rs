@@ -1,5 +1,7 @@
 //! What a task is to who calls it, and what is registered of it for who runs it.
 
+use std::sync::Arc;
+
 use poolctl_protocol::RemoteError;
 
 use crate::outlet::Outlet;
@@ -32,6 +34,10 @@ pub trait Task: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// What it takes and gives, as `fn(i64) -> i64`.
     const SIGNATURE: &'static str;
+
+    /// What a pool asks its workers for: the name, a NUL and the signature, so that a worker whose function takes or gives
+    /// something else is found out.
+    fn key() -> &'static Arc<str>;
 
     /// Writes arguments so that a worker can read them.
     ///

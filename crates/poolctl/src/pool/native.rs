@@ -1,5 +1,6 @@
 //! Pools of tasks: the task is named with each call.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 
@@ -26,6 +27,11 @@ pub type ExitResult<R> = (WorkerId, Result<R, TaskError>);
 
 /// The results of a map, now or later.
 pub type MapResult<R> = AsyncResult<Vec<R>, MapError>;
+
+thread_local! {
+    /// The block of the last single call: empty, for its memory.
+    static SCRATCH: Cell<Block> = Cell::default();
+}
 
 impl Pool<Native> {
     /// A pool of so many workers, which are this same program: its `main` calls [`init`](crate::init()) first.
@@ -231,14 +237,19 @@ impl Pool<Native> {
 
     fn submit<T: Task>(
         &self,
-        task: T,
+        _task: T,
         args: &T::Args,
         call: Arc<Call>,
         intent: Intent,
     ) -> Result<AsyncResult<T::Output>, TaskError> {
-        let mut batch = self.calling(task);
+        let mut block = SCRATCH.take();
+        block.function = Some(Arc::clone(T::key()));
+        let mut batch = Batch::of(block, &self.parcels);
         write_arguments::<T>(args, &mut batch)?;
-        self.handle().submit(&call, batch.into_block(), intent)?;
+        let mut block = batch.into_block();
+        self.handle().submit_from(&call, &mut block, intent)?;
+        block.clear();
+        SCRATCH.set(block);
         Ok(AsyncResult::new(self.handle().clone(), call, 1, one::<T>))
     }
 
@@ -278,7 +289,7 @@ impl Pool<Native> {
 
     /// No calls of a task yet.
     fn calling<T: Task>(&self, _task: T) -> Batch<'_> {
-        Batch::calling(T::NAME, &self.parcels)
+        Batch::calling(T::key(), &self.parcels)
     }
 }
 

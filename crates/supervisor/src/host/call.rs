@@ -8,6 +8,7 @@ use std::task::Waker;
 use std::thread::{self, ThreadId};
 
 use poolctl_types::Item;
+use smallvec::SmallVec;
 
 use super::Refusal;
 use super::seat::{Seat, Wake, lock};
@@ -28,7 +29,7 @@ struct State {
     /// The first item in the supervisor's numbers, once known.
     first: Option<Item>,
     /// Sorted by index, unless it is `unordered`; what was taken out is gone.
-    outcomes: VecDeque<(u64, Settled)>,
+    outcomes: Outcomes,
     /// Outcomes stand in the order in which they came.
     unordered: bool,
     seats: Vec<(Need, Arc<Seat>)>,
@@ -37,6 +38,14 @@ struct State {
     callback: Callback,
     /// Why what has no outcome will never have one.
     refusal: Option<Refusal>,
+}
+
+/// Outcomes with the indices of their first items. The first of all lies in place: of most calls it is the only one.
+#[derive(Debug, Default)]
+struct Outcomes {
+    front: Option<(u64, Settled)>,
+    /// Empty if there is no front.
+    others: VecDeque<(u64, Settled)>,
 }
 
 /// What is called once everything has its outcome; whoever waits for that waits for its return.
@@ -58,6 +67,9 @@ enum Callback {
     Running(ThreadId),
 }
 
+/// Results; few bytes lie in place, since memory that one thread takes and another gives back costs both.
+pub type ResultBytes = SmallVec<[u8; 32]>;
+
 /// How items of a call ended.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -67,7 +79,7 @@ pub enum Settled {
         /// How many.
         count: u32,
         /// Their results, one after another.
-        results: Vec<u8>,
+        results: ResultBytes,
         /// How one is told from the next.
         form: Form,
     },
@@ -123,7 +135,7 @@ impl Call {
     #[must_use]
     pub fn take(&self, index: u64) -> Option<Settled> {
         let mut state = lock(&self.state);
-        if state.outcomes.front().is_some_and(|(first, _)| *first == index) {
+        if state.outcomes.front.as_ref().is_some_and(|(first, _)| *first == index) {
             return state.outcomes.pop_front().map(|(_, settled)| settled);
         }
         state.refusal.clone().map(|why| Settled::Refused { why })
@@ -142,7 +154,7 @@ impl Call {
 
     /// Looks at the first outcome left.
     pub fn peek<T>(&self, look: impl FnOnce(&Settled) -> T) -> Option<T> {
-        lock(&self.state).outcomes.front().map(|(_, settled)| look(settled))
+        lock(&self.state).outcomes.front.as_ref().map(|(_, settled)| look(settled))
     }
 
     /// Has `waker` called when what is needed is there, unless it is: says whether it is. One task at a time.
@@ -219,11 +231,11 @@ impl Call {
         let count = u64::from(settled.count());
         state.settled += count;
         state.posted = state.posted.saturating_sub(count);
-        let place = match state.unordered {
-            true => state.outcomes.len(),
-            false => state.outcomes.partition_point(|(known, _)| *known < index),
-        };
-        state.outcomes.insert(place, (index, settled));
+        if state.unordered {
+            state.outcomes.push(index, settled);
+        } else {
+            state.outcomes.insert(index, settled);
+        }
         state.call_back(self, wakes);
         state.call_watchers(wakes);
     }
@@ -269,8 +281,8 @@ impl State {
         match need {
             Need::All => self.is_settled() && self.callback.is_over(),
             Need::Next(_) | Need::Any if self.refusal.is_some() => true,
-            Need::Next(index) => self.outcomes.front().is_some_and(|(first, _)| *first == index),
-            Need::Any => !self.outcomes.is_empty(),
+            Need::Next(index) => self.outcomes.front.as_ref().is_some_and(|(first, _)| *first == index),
+            Need::Any => self.outcomes.front.is_some(),
         }
     }
 
@@ -305,6 +317,36 @@ impl State {
         self.seats = seats;
         if self.task.as_ref().is_some_and(|(need, _)| self.is_met(*need)) {
             wakes.extend(self.task.take().map(|(_, waker)| Wake::Task(waker)));
+        }
+    }
+}
+
+impl Outcomes {
+    /// Takes the first out.
+    fn pop_front(&mut self) -> Option<(u64, Settled)> {
+        std::mem::replace(&mut self.front, self.others.pop_front())
+    }
+
+    /// Adds an outcome behind all others.
+    fn push(&mut self, index: u64, settled: Settled) {
+        match self.front {
+            None => self.front = Some((index, settled)),
+            Some(_) => self.others.push_back((index, settled)),
+        }
+    }
+
+    /// Adds an outcome in the order of the items.
+    fn insert(&mut self, index: u64, settled: Settled) {
+        match &mut self.front {
+            None => self.front = Some((index, settled)),
+            Some(front) if front.0 > index => {
+                let behind = std::mem::replace(front, (index, settled));
+                self.others.push_front(behind);
+            }
+            Some(_) => {
+                let place = self.others.partition_point(|(known, _)| *known < index);
+                self.others.insert(place, (index, settled));
+            }
         }
     }
 }
@@ -348,7 +390,7 @@ mod tests {
     use super::*;
 
     fn run(count: u32) -> Settled {
-        Settled::Run { count, results: b"x\n".repeat(count as usize), form: Form::Lines }
+        Settled::Run { count, results: b"x\n".repeat(count as usize).into(), form: Form::Lines }
     }
 
     #[test]

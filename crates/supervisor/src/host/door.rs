@@ -169,6 +169,24 @@ impl Door {
         matches!(self.leader, Leader::Driver(leader) | Leader::Caller(leader) if leader == thread)
     }
 
+    /// Takes the items of `block` in, which are those of `part`; says who must be woken for them, if nobody comes by
+    /// himself. Few items are copied behind those handed in last, if they may stand in one block, and the caller keeps
+    /// the block's memory.
+    pub(super) fn put_items(&mut self, part: Part, block: &mut Block) -> Next {
+        self.items += block.len() as u64;
+        self.bytes += block.byte_len();
+        match self.inbox.last_mut() {
+            Some(Letter::Items { parts, block: last })
+                if last.byte_len() + block.byte_len() <= JOIN_BYTES && last.is_like(block) =>
+            {
+                last.append(block);
+                parts.push(part);
+            }
+            _ => self.inbox.push(Letter::Items { parts: vec![part], block: std::mem::take(block) }),
+        }
+        self.whom_to_wake()
+    }
+
     /// Takes a letter in; says who must be woken for it, if nobody comes by himself.
     pub(super) fn put(&mut self, letter: Letter) -> Next {
         match &letter {
@@ -180,27 +198,14 @@ impl Door {
             Letter::Cancel(_) | Letter::Close | Letter::Stop(_) | Letter::Resize(_) | Letter::Question(_) => {
             }
         }
-        if let Some(letter) = self.join(letter) {
-            self.inbox.push(letter);
-        }
+        self.inbox.push(letter);
+        self.whom_to_wake()
+    }
+
+    fn whom_to_wake(&mut self) -> Next {
         match self.leader {
             Leader::None => Next::Driver,
             Leader::Driver(_) | Leader::Named(_) | Leader::Caller(_) => self.rouse(),
-        }
-    }
-
-    /// Adds few items to those handed in last, if they may stand in one block; else gives the letter back.
-    fn join(&mut self, letter: Letter) -> Option<Letter> {
-        let Letter::Items { parts, block } = letter else { return Some(letter) };
-        match self.inbox.last_mut() {
-            Some(Letter::Items { parts: known, block: last })
-                if last.byte_len() + block.byte_len() <= JOIN_BYTES && last.is_like(&block) =>
-            {
-                last.append(&block);
-                known.extend(parts);
-                None
-            }
-            _ => Some(Letter::Items { parts, block }),
         }
     }
 
@@ -279,10 +284,18 @@ mod tests {
     #[test]
     fn single_items_in_quick_succession_are_one_letter_and_stay_whose_they_are() {
         let mut door = door();
-        door.put(items(1));
-        door.put(items(2));
-        door.put(Letter::Close);
-        door.put(items(1));
+        let mut put = |letter: Letter| match letter {
+            Letter::Items { mut parts, mut block } => {
+                door.put_items(parts.remove(0), &mut block);
+            }
+            other => {
+                door.put(other);
+            }
+        };
+        put(items(1));
+        put(items(2));
+        put(Letter::Close);
+        put(items(1));
 
         let counts = |letter: &Letter| match letter {
             Letter::Items { parts, block } => {

@@ -148,7 +148,7 @@ impl Shared {
     pub(super) fn try_submit(
         &self,
         call: &Arc<Call>,
-        block: &mut Option<Block>,
+        block: &mut Block,
         intent: Intent,
     ) -> Result<bool, Refusal> {
         let mut door = lock(&self.door);
@@ -160,13 +160,12 @@ impl Shared {
         if !door.has_room() {
             return Ok(false);
         }
-        let Some(block) = block.take() else { return Ok(true) };
         let index = call.submit(block.len() as u64);
         // Who waits next takes the lead, or queues for the driver's and wakes it then.
         let comes_itself = intent == Intent::Wait && matches!(door.leader, Leader::None | Leader::Driver(_));
         let may_sleep = door.may_sleep;
         let part = Part { call: Arc::clone(call), index, count: block.len() as u64 };
-        let next = door.put(Letter::Items { parts: vec![part], block });
+        let next = door.put_items(part, block);
         if comes_itself {
             door.may_sleep = may_sleep;
         } else {

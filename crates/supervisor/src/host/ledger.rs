@@ -203,7 +203,7 @@ impl Sink for Ledger {
         let mut rest = results;
         self.address(items, |part| {
             let of_part = if part == items { rest } else { take_first(&mut rest, part.count) };
-            Settled::Run { count: part.count, results: of_part.bytes.to_vec(), form: of_part.form }
+            Settled::Run { count: part.count, results: of_part.bytes.into(), form: of_part.form }
         });
     }
 
@@ -300,7 +300,7 @@ mod tests {
 
         let told: Vec<_> = mail.iter().map(|mail| (mail.index, format!("{:?}", mail.settled))).collect();
         let run = |count, results: &[u8]| {
-            format!("{:?}", Settled::Run { count, results: results.to_vec(), form: Form::Lines })
+            format!("{:?}", Settled::Run { count, results: results.into(), form: Form::Lines })
         };
         assert_eq!(told, [(6, run(1, b"x\n")), (0, run(2, b"y\nz\n"))]);
         assert!(Arc::ptr_eq(&mail[0].call, &one) && Arc::ptr_eq(&mail[1].call, &other));
