@@ -44,7 +44,7 @@ struct Floor {
 const BINARY: Imports =
     Imports::Only(&["poolctl", "poolctl-supervisor", "poolctl-protocol", "poolctl-worker", "poolctl-types"]);
 
-const FLOORS: [Floor; 16] = [
+const FLOORS: [Floor; 17] = [
     Floor {
         folder: "crates/types",
         package: "poolctl-types",
@@ -164,6 +164,13 @@ const FLOORS: [Floor; 16] = [
         package: "poolctl-tests",
         holds: "black box tests with real processes",
         imports: Imports::AnythingForTests,
+        safety: Unsafe::Forbidden,
+    },
+    Floor {
+        folder: "examples/rust",
+        package: "poolctl-examples",
+        holds: "the classics, each a small program; their outputs are checked",
+        imports: Imports::Only(&["poolctl"]),
         safety: Unsafe::Forbidden,
     },
     Floor {
