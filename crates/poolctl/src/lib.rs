@@ -79,7 +79,9 @@ pub use poolctl_supervisor::{
 };
 #[doc(hidden)]
 pub use poolctl_worker::expansion;
-pub use poolctl_worker::{DecodeError, EncodeError, Task};
+pub use poolctl_worker::{
+    Current, DecodeError, EncodeError, Level, StateError, Task, current, log, progress, set_state, with_state,
+};
 pub use process::{CurrentProcess, Process, ProcessBuilder, ProcessError, current_process};
 pub use shared::{Array, Element, SharedMemory};
 pub use task_error::{MapError, TaskError};
