@@ -21,6 +21,9 @@ pub(crate) const MAX_INLINE_BYTES: usize = 64 << 10;
 /// The most bytes of an error in its record.
 const MAX_ERROR_BYTES: usize = 120 << 10;
 
+/// A payload up to here is copied word by word.
+const SHORT_BYTES: usize = 64;
+
 /// The rings and the socket.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -67,6 +70,21 @@ impl Link {
     /// Publishes a record. `payload` must fit; see [`MAX_INLINE_BYTES`].
     #[inline]
     pub(crate) fn publish(&self, kind: RecordKind, nanos: Option<u64>, payload: &[u8]) {
+        if let (None, Ok(word)) = (nanos, <[u8; 8]>::try_from(payload)) {
+            // The commonest results of all.
+            let mut end = self.end.borrow_mut();
+            if let Some(record) = end.spare().first_chunk_mut::<16>() {
+                record[..8].copy_from_slice(&record_header(kind, 0, 8));
+                record[8..].copy_from_slice(&word);
+                end.advance(16);
+                end.publish();
+                return;
+            }
+        }
+        self.publish_any(kind, nanos, payload);
+    }
+
+    fn publish_any(&self, kind: RecordKind, nanos: Option<u64>, payload: &[u8]) {
         let mut end = self.end.borrow_mut();
         let timed = if nanos.is_some() { size_of::<u64>() } else { 0 };
         let bytes = record_bytes(payload.len() + timed);
@@ -82,16 +100,10 @@ impl Link {
             reason = "it fits into the ring, which `make_room` checks"
         )]
         header.copy_from_slice(&record_header(kind, flags, (payload.len() + timed) as u32));
-        let (nanos_room, rest) = rest.split_at_mut(timed);
-        nanos_room.copy_from_slice(&nanos.map_or([0; 8], u64::to_le_bytes)[..timed]);
-        // The commonest results of all, in one store.
-        if let (Ok(word), Ok(eight)) = (<&mut [u8; 8]>::try_from(&mut *rest), <&[u8; 8]>::try_from(payload)) {
-            *word = *eight;
-        } else {
-            let (payload_room, padding) = rest.split_at_mut(payload.len());
-            payload_room.copy_from_slice(payload);
-            padding.fill(0);
+        if let Some(nanos) = nanos {
+            rest[..timed].copy_from_slice(&nanos.to_le_bytes());
         }
+        copy_padded(payload, &mut rest[timed..]);
         end.advance(bytes);
         end.publish();
     }
@@ -137,6 +149,33 @@ impl Grants for &Link {
     }
 }
 
+/// Copies `payload` to the beginning of `room`, which it fills but for at most 7 bytes; those become zeroes.
+#[inline]
+fn copy_padded(payload: &[u8], room: &mut [u8]) {
+    if payload.len() > SHORT_BYTES {
+        let (copy, padding) = room.split_at_mut(payload.len());
+        copy.copy_from_slice(payload);
+        padding.fill(0);
+        return;
+    }
+    // Word by word: a call of memcpy would cost more than the copy.
+    let words = payload.chunks_exact(8);
+    let rest = words.remainder();
+    let last = match payload.last_chunk::<8>() {
+        _ if rest.is_empty() => 0,
+        Some(last) => u64::from_le_bytes(*last) >> (8 * (8 - rest.len())),
+        None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    for (to, from) in room.chunks_exact_mut(8).zip(words) {
+        to.copy_from_slice(from);
+    }
+    if !rest.is_empty()
+        && let Some(to) = room.last_chunk_mut::<8>()
+    {
+        *to = last.to_le_bytes();
+    }
+}
+
 /// Leaves the middle out of a text of more than `limit` bytes.
 fn shorten(text: &mut String, limit: usize) {
     if text.len() > limit {
@@ -153,6 +192,19 @@ pub(crate) fn boundary(text: &str, place: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn payloads_of_every_length_are_padded_with_zeroes() {
+        for length in 0..=SHORT_BYTES + 9 {
+            let payload: Vec<u8> = (1..).take(length).collect();
+            let mut room = vec![0xFF; length.next_multiple_of(8)];
+
+            copy_padded(&payload, &mut room);
+
+            assert_eq!(room[..length], payload);
+            assert!(room[length..].iter().all(|byte| *byte == 0), "{room:?}");
+        }
+    }
 
     #[test]
     fn a_long_text_loses_its_middle_and_stays_text() {
