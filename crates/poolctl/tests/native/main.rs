@@ -1,0 +1,78 @@
+//! Pools of tasks, in a program that is its own worker and keeper: hence its own `main` instead of the usual harness.
+//!
+//! Arguments that are no options choose the tests whose names contain one of them.
+
+#![forbid(unsafe_code)]
+
+mod builders;
+mod callbacks;
+mod calls;
+mod failures;
+mod fixture;
+mod iterations;
+mod large;
+mod lives;
+mod tasks;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// No test takes so long, however loaded the machine is. One that does hangs.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Names of tests, and the tests.
+macro_rules! tests {
+    ($($module:ident: $($name:ident),+;)+) => {
+        &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name as fn())),+),+]
+    };
+}
+
+const TESTS: &[(&str, fn())] = tests! {
+    calls: a_call_gives_its_result, tuples_texts_and_nested_values_travel, results_come_in_the_order_of_items,
+        a_map_may_be_taken_later, several_arguments_are_a_tuple, a_result_is_a_future, a_wait_may_be_limited,
+        many_threads_share_a_pool;
+    callbacks: a_callback_runs_once_and_before_the_result_is_given, an_error_goes_to_the_other_callback,
+        a_map_calls_back_with_all_its_results, a_callback_that_panics_hurts_nothing, a_callback_may_use_the_pool;
+    iterations: an_endless_input_is_taken_as_it_is_wanted, outcomes_come_as_they_end,
+        the_rest_of_a_dropped_iteration_is_cancelled, an_item_that_fails_keeps_its_place,
+        an_input_that_panics_leaves_the_pool_in_order;
+    large: vectors_travel_beside_their_item, large_values_travel_in_parcels, a_slice_is_mapped_into_another,
+        a_slice_names_the_element_that_failed, a_slice_goes_on_without_memory_to_spare,
+        an_array_is_shared_and_not_copied, bytes_are_shared_too, memory_over_the_limit_is_an_error_of_the_call;
+    failures: an_error_of_the_task_is_told, a_panic_is_told_with_its_place, the_first_error_in_order_is_told_when_all_have_ended,
+        a_killed_worker_takes_only_the_item_it_ran, an_item_over_its_time_is_stopped,
+        a_cancelled_item_ends_whether_it_runs_or_waits, a_failed_item_is_tried_again,
+        a_task_that_the_worker_does_not_know_is_told, a_worker_that_is_no_worker_is_told,
+        a_pool_may_break_with_its_first_death;
+    builders: every_worker_runs_the_initializer_first, a_failed_initializer_is_told, exit_functions_give_results,
+        a_worker_is_replaced_after_its_tasks, a_pool_grows_and_shrinks, a_variable_reaches_the_workers,
+        insight_knows_the_workers_and_the_slowest_items;
+    lives: a_dropped_pool_leaves_no_process, a_joined_pool_has_finished_everything, a_closed_pool_refuses_items,
+        a_terminated_pool_cancels_what_is_left;
+};
+
+#[expect(clippy::print_stdout, reason = "a harness tells its results")]
+fn main() -> ExitCode {
+    poolctl::init();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
+    let mut failed = Vec::new();
+    for (name, test) in TESTS.iter().filter(|(name, _)| is_wanted(name)) {
+        let (done, ended) = channel();
+        thread::spawn(move || done.send(catch_unwind(test).is_ok()));
+        match ended.recv_timeout(LIMIT) {
+            Ok(true) => println!("test {name} ... ok"),
+            Ok(false) => failed.push(*name),
+            Err(_) => {
+                println!("test {name} hangs");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{} failed {failed:?}", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
