@@ -232,8 +232,14 @@ fn entry(function: &Function, arguments: &[Argument<'_>]) -> TokenStream {
     let task = &function.item.sig.ident;
     let doc = function.first_line();
     let way_back = way_back();
-    let decodes = arguments.iter().map(|Argument { way, .. }| quote!(__poolctl::Way::decode(#way(), from)?));
-    let decodes = packed(&decodes.collect::<Vec<_>>());
+    let ways = arguments.iter().map(|argument| &argument.way);
+    let decodes = match arguments {
+        [one] => {
+            let way = &one.way;
+            quote!(__poolctl::Way::decode(#way(), from))
+        }
+        _ => quote!(::core::result::Result::Ok((#(__poolctl::Way::decode(#ways(), from)?),*))),
+    };
     let reads = reads(arguments);
     quote! {
         #[inline]
@@ -241,7 +247,7 @@ fn entry(function: &Function, arguments: &[Argument<'_>]) -> TokenStream {
         fn decode_args(
             from: &mut __poolctl::Decoder<'_>,
         ) -> ::core::result::Result<<#task as __poolctl::Task>::Args, __poolctl::DecodeError> {
-            ::core::result::Result::Ok(#decodes)
+            #decodes
         }
 
         #[inline]
