@@ -1,10 +1,17 @@
 //! Both ends of a link in one process: what one puts in comes out at the other, whatever the lengths.
 #![expect(clippy::unwrap_used, reason = "what a test cannot get, it fails without")]
 
+use std::env;
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::Duration;
 
 use poolctl_shm::{AttachError, HostEnd, Lie, RING_BYTES, WorkerEnd};
+use poolctl_sys::inherited;
+use poolctl_sys::spawn::{Command, Spawner};
+use poolctl_types::Exit;
 
 const RING: usize = 65536;
 
@@ -181,11 +188,18 @@ fn echo(mut worker: WorkerEnd) {
     }
 }
 
-/// Sends 1 to `count` and then 0 through an echo, `ahead` at a time at most.
+/// Sends 1 to `count` and then 0 through an echo in another thread, `ahead` at a time at most.
 fn echo_all(count: u64, ahead: u64, spin: Duration) {
     let (mut host, worker) = link();
     host.set_spin(spin);
     let thread = thread::spawn(|| echo(worker));
+    send_and_receive(&mut host, count, ahead);
+    thread.join().unwrap();
+    assert_eq!(host.room(), Ok(RING));
+}
+
+/// The host's side of an echo.
+fn send_and_receive(host: &mut HostEnd, count: u64, ahead: u64) {
     let (mut sent, mut received) = (0_u64, 0);
     let mut bytes = Vec::new();
 
@@ -205,10 +219,50 @@ fn echo_all(count: u64, ahead: u64, spin: Duration) {
         }
         thread::yield_now();
     }
-
-    thread.join().unwrap();
     assert_eq!(received, count + 1);
+}
+
+#[test]
+#[ignore = "not a test, but the other process of those that follow"]
+fn the_other_process() {
+    // Nothing is inherited where somebody runs all that is ignored.
+    if let (Ok(tasks), Ok(results)) = (inherited::take(3), inherited::take(4)) {
+        echo(WorkerEnd::attach(tasks, results).unwrap());
+    }
+}
+
+/// [`echo_all`] in another process.
+fn echo_all_elsewhere(count: u64, ahead: u64) {
+    let (mut host, fds) = HostEnd::new(RING, RING).unwrap();
+    let program = CString::new(env::current_exe().unwrap().as_os_str().as_bytes()).unwrap();
+    let child = Spawner::new().unwrap().spawn(&Command {
+        path: &program,
+        argv: &[&program, c"--ignored", c"--exact", c"the_other_process"],
+        env: &[],
+        cwd: None,
+        fds: &[(fds.tasks.as_fd(), 3), (fds.results.as_fd(), 4)],
+        nice: None,
+        open_files: None,
+        die_with_parent: true,
+    });
+    let child = child.unwrap();
+
+    send_and_receive(&mut host, count, ahead);
+
+    assert!(child.wait_for_end(Some(Duration::from_secs(30))).unwrap());
+    assert_eq!(child.peek_exit().unwrap().map(|(exit, _)| exit), Some(Exit::Code(0)));
+    assert!(child.reap().unwrap());
     assert_eq!(host.room(), Ok(RING));
+}
+
+#[test]
+fn an_echo_in_another_process_loses_no_wake_up() {
+    echo_all_elsewhere(20_000, 1);
+}
+
+#[test]
+fn an_echo_in_another_process_with_full_rings_loses_no_item() {
+    echo_all_elsewhere(1_000_000, u64::MAX);
 }
 
 #[test]
