@@ -30,12 +30,16 @@ pub(crate) fn connect(link: Rc<Link>) {
     LINK.set(Some(link));
 }
 
+/// The way of what this thread says, if it has one.
+pub(crate) fn link() -> Option<Rc<Link>> {
+    LINK.with_borrow(Clone::clone)
+}
+
 /// Puts a line into the log of the pool, in the name of the task that runs in this thread.
 ///
 /// In a program that is no worker, it is an event of `tracing` with the target `poolctl::task`.
 pub fn log(level: Level, text: &str) {
-    let link = LINK.with_borrow(Clone::clone);
-    if let Some(link) = link {
+    if let Some(link) = link() {
         let text = &text.as_bytes()[..boundary(text, MAX_TEXT_BYTES)];
         let grade = match level {
             Level::Debug => 0,
@@ -66,8 +70,7 @@ const TARGET: &str = "poolctl::task";
 /// Does nothing in a thread that runs no task, and in a program that is no worker. At most some thousand times a second:
 /// each is a record of its own.
 pub fn progress(fraction: f64, note: &str) {
-    let link = LINK.with_borrow(Clone::clone);
-    if let (Some(link), Some(_)) = (link, current()) {
+    if let (Some(link), Some(_)) = (link(), current()) {
         let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
         let note = &note.as_bytes()[..boundary(note, MAX_TEXT_BYTES)];
         link.publish(RecordKind::Progress, None, &[&fraction.to_le_bytes(), note].concat());

@@ -26,6 +26,9 @@ mod pace;
 mod link;
 
 mod journal;
+
+pub mod nested;
+
 mod panics;
 
 mod life;

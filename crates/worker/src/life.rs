@@ -60,6 +60,8 @@ struct Chunk<'a> {
     /// The one item's descriptors.
     attachments: Vec<OwnedFd>,
     next: u32,
+    /// How many there are for this worker: fewer than came, once an item has waited for others.
+    count: u32,
     /// When the item at work began, where items are timed.
     started_ns: Option<u64>,
 }
@@ -86,6 +88,10 @@ impl Life {
             } else if header.kind == MessageKind::Initialize {
                 self.initialize(&header, &payload);
             } else if header.kind == MessageKind::Finish {
+                self.finish(&header, &payload);
+                return Ok(());
+            }
+            if let Some((header, payload)) = self.link.nests.take_last() {
                 self.finish(&header, &payload);
                 return Ok(());
             }
@@ -129,10 +135,11 @@ impl Life {
             }
             (&[][..], &parcel[..])
         };
-        let mut chunk = Chunk { header, entry, ends, bytes, attachments, next: 0, started_ns };
-        while chunk.next < header.count {
+        let mut chunk = Chunk { header, entry, ends, bytes, attachments, next: 0, count: header.count, started_ns };
+        while chunk.next < chunk.count {
             if let Err(error) = panics::caught(|| self.run_items(&mut chunk)) {
                 self.answer_error(&mut chunk, error);
+                chunk.let_go_of_given_back(&self.link);
             }
         }
         current::set(None);
@@ -145,8 +152,9 @@ impl Life {
         let mut grants = &*link;
         let mut outlet = Outlet::new(std::mem::take(&mut self.main), &mut grants);
         let is_plain = chunk.header.flags == 0 && chunk.header.attachments == 0;
-        while chunk.next < chunk.header.count {
+        while chunk.next < chunk.count {
             let item = chunk.item();
+            link.nests.set_behind(chunk.count - chunk.next - 1);
             let number = Item(chunk.header.first.wrapping_add(chunk.next.into()));
             current::set(Some(Current::new(self.slot, number, chunk.header.attempt)));
             self.claim(chunk.started_ns);
@@ -172,6 +180,7 @@ impl Life {
                 }
                 Err(error) => self.answer_error(chunk, error),
             }
+            chunk.let_go_of_given_back(&link);
         }
         self.main = outlet.into_main();
         self.main.shrink_to(MAX_KEPT_BYTES);
@@ -234,6 +243,14 @@ impl<'a> Chunk<'a> {
         let start = next.checked_sub(1).and_then(|before| self.end(before)).unwrap_or(0);
         // The item of a parcel has no table and no LF.
         self.end(next).map_or(self.bytes, |end| self.bytes.get(start..end - 1).unwrap_or_default())
+    }
+
+    /// What an item gave back while it waited is not this worker's any more.
+    #[inline]
+    fn let_go_of_given_back(&mut self, link: &Link) {
+        if link.nests.take_given_back() {
+            self.count = self.next;
+        }
     }
 
     /// Where an item and its LF end.

@@ -13,6 +13,7 @@ use poolctl_protocol::{
 use poolctl_shm::WorkerEnd;
 
 use crate::control::{Control, Gone};
+use crate::nested::Nests;
 use crate::outlet::Grants;
 
 /// A result with more main bytes travels in a parcel.
@@ -29,11 +30,12 @@ const SHORT_BYTES: usize = 64;
 pub(crate) struct Link {
     end: RefCell<WorkerEnd>,
     control: RefCell<Control>,
+    pub(crate) nests: Nests,
 }
 
 impl Link {
     pub(crate) fn new(end: WorkerEnd, control: Control) -> Self {
-        Self { end: RefCell::new(end), control: RefCell::new(control) }
+        Self { end: RefCell::new(end), control: RefCell::new(control), nests: Nests::default() }
     }
 
     /// Waits for a message, puts what is behind its header into `payload`, and gives the room back.
