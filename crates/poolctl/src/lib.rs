@@ -63,6 +63,8 @@ mod task_error;
 mod template;
 mod thread_pool;
 
+pub mod ipc;
+
 pub use async_result::AsyncResult;
 pub use builder::{BuildError, PoolBuilder};
 pub use imap::{Imap, ImapUnordered};

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use poolctl::{Exit, Pool, Process, ProcessError, TaskError, current_process};
+use poolctl::{Exit, PipeError, Pool, Process, ProcessError, TaskError, channel, current_process};
 use poolctl_testkit::{DEADLINE, MARK, Sandbox};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::lives::{AS_HOST, fifo, marked, path, pid_of_holder, started, text};
 use crate::tasks::{
-    exits, fails, hold, name_of_process, nest, nothing, panics, print, sum_up, tell_variable, tell_who, write,
+    exits, fails, hold, name_of_process, nest, nothing, panics, print, send_each, sum_up, tell_variable,
+    tell_who, write,
 };
 
 pub(crate) fn a_task_runs_in_a_process_of_its_own() {
@@ -185,6 +186,32 @@ pub(crate) fn a_worker_may_start_processes() {
     assert_eq!(name, "PoolWorker-0");
     drop(pool);
     sandbox.expect_nothing_left();
+}
+
+pub(crate) fn a_variable_alone_makes_no_process() {
+    let sandbox = Sandbox::new();
+    let host = std::env::current_exe().expect("/proc is there");
+    let host = sandbox.peer(host.to_str().expect("a path of ours is text"));
+
+    // As in a descendant of a process that has kept the variable: not from its own parent.
+    let finished = host.args(["printing_host"]).env("POOLCTL_PROCESS", "1").run();
+
+    assert!(
+        String::from_utf8_lossy(&finished.expect_code(0).stdout).contains("test lifecycle::printing_host")
+    );
+}
+
+pub(crate) fn hundreds_of_handles_arrive() {
+    let sandbox = Sandbox::new();
+    let (sender, receiver) = channel().expect("descriptors are left");
+    let senders: Vec<_> = (0..300).map(|_| sender.try_clone().expect("descriptors are left")).collect();
+    drop(sender);
+
+    let process = started(&sandbox, send_each, senders);
+
+    let numbers: Result<Vec<u32>, PipeError> = receiver.iter().collect();
+    assert_eq!(numbers.expect("all are numbers"), (0..300).collect::<Vec<_>>());
+    assert_eq!(process.join().expect("it was started"), Exit::Code(0), "{:?}", process.error());
 }
 
 /// Run by a program of its own, whose output is looked at.

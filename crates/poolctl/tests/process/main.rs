@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod contacts;
 mod ends;
 mod lifecycle;
 mod lives;
@@ -44,17 +45,19 @@ const TESTS: &[(&str, fn())] = tests! {
     lifecycle: a_task_runs_in_a_process_of_its_own, a_process_has_a_name_and_tells_it, a_variable_reaches_it,
         big_arguments_arrive, what_it_prints_is_its_caller_s, a_returned_error_is_code_one_and_told,
         a_panic_is_code_one_and_told, a_status_of_its_own_is_kept, a_process_starts_once, a_join_may_be_limited,
-        its_end_can_be_polled, a_process_may_start_processes, a_variable_of_ours_is_not_inherited, a_worker_may_start_processes, printing_host;
+        its_end_can_be_polled, a_process_may_start_processes, a_variable_of_ours_is_not_inherited, a_worker_may_start_processes, a_variable_alone_makes_no_process, hundreds_of_handles_arrive, printing_host;
     ends: a_terminated_process_ends_by_the_signal, a_killed_process_takes_its_group_along,
         a_dropped_daemon_is_killed, a_dropped_process_is_waited_for, a_process_that_was_not_started_is_nothing,
         a_killed_host_leaves_nothing, a_killed_keeper_is_replaced, thousands_of_processes_leave_nothing;
     pipes: values_go_both_ways, values_go_one_way_and_end, a_receive_may_be_limited, a_full_pipe_gives_back_and_blocks,
-        few_large_messages_are_on_their_way, what_was_sent_before_the_end_arrives, a_wrong_type_spoils_one_message,
-        an_end_travels_in_a_message, too_many_handles_are_refused, an_end_is_not_written_elsewhere,
+        few_large_messages_are_on_their_way, what_was_sent_before_the_end_arrives, the_end_is_not_told_before_what_was_sent, a_wrong_type_spoils_one_message,
+        an_end_travels_in_a_message, ends_travel_in_a_large_message, too_many_handles_are_refused, an_end_is_not_written_elsewhere,
         pipes_leave_no_descriptors;
     pipes_between: two_processes_talk, large_messages_cross, a_pipe_ends_with_the_process,
         a_sender_killed_in_the_middle_leaves_whole_messages, one_of_several_senders_may_be_killed,
         an_end_is_handed_on, a_task_of_a_pool_has_a_pipe;
+    contacts: a_process_connects_and_talks, a_process_that_ends_first_is_told, a_process_that_says_nothing_is_told,
+        a_contact_may_be_limited, words_of_another_type_are_told;
 };
 
 #[expect(clippy::print_stdout, reason = "a harness tells its results")]

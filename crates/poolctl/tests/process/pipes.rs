@@ -123,6 +123,18 @@ pub(crate) fn what_was_sent_before_the_end_arrives() {
     assert!(matches!(near.send(4), Err(PipeError::Closed)));
 }
 
+pub(crate) fn the_end_is_not_told_before_what_was_sent() {
+    let (near, far) = pipe::<u32, u32>().expect("descriptors are left");
+    near.send(1).expect("it is open");
+    far.send(2).expect("it is open");
+
+    drop(far);
+
+    // As above, for receives that do not wait.
+    assert_eq!(near.try_recv().expect("it was sent before"), Some(2));
+    assert!(matches!(near.try_recv(), Err(PipeError::Closed)));
+}
+
 pub(crate) fn a_wrong_type_spoils_one_message() {
     let (near, far) = pipe::<Text, u8>().expect("descriptors are left");
 
@@ -147,6 +159,18 @@ pub(crate) fn an_end_travels_in_a_message() {
     drop(senders);
     let received: Result<Vec<u32>, PipeError> = receiver.iter().collect();
     assert_eq!(received.expect("all are numbers"), [0, 1]);
+}
+
+pub(crate) fn ends_travel_in_a_large_message() {
+    let (carry, carried) = channel::<(Vec<u8>, Sender<u32>)>().expect("descriptors are left");
+    let (sender, receiver) = channel::<u32>().expect("descriptors are left");
+
+    carry.send((vec![7; 1 << 20], sender)).expect("it is open");
+    let (bytes, sender) = carried.recv().expect("it was sent");
+    sender.send(1).expect("it is open");
+
+    assert_eq!(bytes, vec![7; 1 << 20]);
+    assert_eq!(receiver.recv().expect("it was sent"), 1);
 }
 
 pub(crate) fn too_many_handles_are_refused() {

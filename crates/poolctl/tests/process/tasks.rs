@@ -4,8 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use ipc_channel::IpcError;
+use poolctl::ipc::{Address, IpcSender};
 use poolctl::{Connection, PipeError, Process, Receiver, Sender, current_process};
 use poolctl_worker::{StateError, current, set_state, with_state};
+use serde::{Deserialize, Serialize};
 
 #[poolctl::task]
 pub(crate) fn nothing() {}
@@ -166,6 +169,12 @@ pub(crate) fn count(to: Sender<u64>, end: u64) -> Result<(), PipeError> {
     (0..end).try_for_each(|number| to.send(number))
 }
 
+/// Sends each its number.
+#[poolctl::task]
+pub(crate) fn send_each(to: Vec<Sender<u32>>) -> Result<(), PipeError> {
+    (0..).zip(to).try_for_each(|(number, to)| to.send(number))
+}
+
 /// Sends buffers of one number each, for ever.
 #[poolctl::task]
 pub(crate) fn flood(to: Sender<Vec<u64>>, length: usize) -> Result<(), PipeError> {
@@ -176,6 +185,34 @@ pub(crate) fn flood(to: Sender<Vec<u64>>, length: usize) -> Result<(), PipeError
 #[poolctl::task]
 pub(crate) fn introduce(from: Receiver<Sender<u32>>) -> Result<(), PipeError> {
     from.recv()?.send(std::process::id())
+}
+
+/// Connects, sends a sender for the way back and gives each text back in capitals.
+#[poolctl::task]
+pub(crate) fn shout(to: Address) -> Result<(), IpcError> {
+    let (sender, receiver) = ipc_channel::ipc::channel::<String>()?;
+    let line = to.connect::<Hello>()?;
+    line.send(Hello::Sender(sender))?;
+    while let Ok(text) = receiver.recv() {
+        line.send(Hello::Text(text.to_uppercase()))?;
+    }
+    Ok(())
+}
+
+/// What [`shout`] says.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Hello {
+    Sender(IpcSender<String>),
+    Text(String),
+}
+
+/// Connects and says nothing, or a number, before it holds.
+#[poolctl::task]
+pub(crate) fn mutter(to: Address, words: Option<u8>, fifo: String) -> Result<(), IpcError> {
+    let line = to.connect::<u8>()?;
+    words.map_or(Ok(()), |words| line.send(words))?;
+    wait_at(&fifo);
+    Ok(())
 }
 
 /// Leaves a file with these contents, at once.
