@@ -9,9 +9,6 @@ use crate::outcomes::Gathered;
 use crate::raw::Raw;
 use crate::task_error::{MapError, TaskError};
 
-/// Results for which there is room from the start, at most: an input may be wrong about its length.
-const MAX_EXPECTED: usize = 1 << 20;
-
 /// Runs every item and returns their results. Items are taken as there is room for them, and results are read as they
 /// come, so that neither waits in memory for the others.
 ///
@@ -27,7 +24,7 @@ pub(crate) fn map<I, R>(
 ) -> Result<Vec<R>, MapError> {
     let call = Call::new();
     let cancel = CancelOnDrop { handle, call: &call };
-    let mut gathered = Gathered::with_capacity(items.size_hint().0.min(MAX_EXPECTED));
+    let mut gathered = Gathered::expecting(items.size_hint().0);
     let mut count = 0;
     let mut handed_in = 0;
     for item in items {

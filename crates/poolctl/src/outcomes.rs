@@ -2,9 +2,13 @@
 
 use poolctl_supervisor::host::{Call, ResultBytes, Settled};
 use poolctl_supervisor::{Form, Outcome};
+use poolctl_sys::advice;
 
 use crate::raw::{Raw, split_first};
 use crate::task_error::{MapError, TaskError};
+
+/// Room that is taken from the start for results at most, in bytes: an input may be wrong about its length.
+const MAX_EXPECTED_BYTES: usize = 256 << 20;
 
 /// Where one stands that takes the outcomes of a call one by one.
 #[derive(Debug)]
@@ -99,8 +103,11 @@ pub(crate) struct Gathered<R> {
 
 impl<R> Gathered<R> {
     /// Expects about `count` results.
-    pub(crate) fn with_capacity(count: usize) -> Self {
-        Self { next: 0, results: Vec::with_capacity(count), failed: None }
+    pub(crate) fn expecting(count: usize) -> Self {
+        let most = MAX_EXPECTED_BYTES / size_of::<R>().max(1);
+        let mut results = Vec::with_capacity(count.min(most));
+        advice::fill_soon(results.spare_capacity_mut());
+        Self { next: 0, results, failed: None }
     }
 
     /// The index of the item whose outcome is taken next.

@@ -7,6 +7,7 @@
 //! Every descriptor made here is close-on-exec; only [`spawn`] gives descriptors to another program, by listing
 //! them. Interrupted calls are made again.
 
+pub mod advice;
 pub mod affinity;
 pub mod ancillary;
 pub mod clock;

@@ -9,6 +9,8 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::retry_on_intr;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
+use crate::advice;
+
 /// The most pieces one vectored call takes (`IOV_MAX`); further ones are left to the next call.
 const MAX_PIECES: usize = 1024;
 
@@ -82,6 +84,7 @@ pub fn write_all_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result
 pub fn read_vec_at<T: AnyBitPattern>(fd: BorrowedFd<'_>, count: usize, offset: u64) -> io::Result<Vec<T>> {
     let mut elements = Vec::<T>::new();
     elements.try_reserve_exact(count).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    advice::fill_soon(elements.spare_capacity_mut());
     // Cannot overflow: so much has just been reserved.
     let bytes = count * size_of::<T>();
     let room = elements.as_mut_ptr().cast::<MaybeUninit<u8>>();

@@ -300,7 +300,7 @@ fn one<T: Task>(call: &Call, _: u64) -> Result<T::Output, TaskError> {
 
 /// The results of a call of many.
 fn all<T: Task>(call: &Call, count: u64) -> Result<Vec<T::Output>, MapError> {
-    let mut gathered = Gathered::with_capacity(usize::try_from(count).unwrap_or_default());
+    let mut gathered = Gathered::expecting(usize::try_from(count).unwrap_or_default());
     gathered.gather(call, count, &read_output::<T>);
     match gathered.next_item() {
         next if next < count => Err(MapError { item: next, source: TaskError::PoolBroken }),
