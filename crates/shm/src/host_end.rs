@@ -96,7 +96,7 @@ impl HostEnd {
 
     /// Copies `parts`, one behind another, into the task ring as one message, padded to a multiple of 8 bytes. The worker
     /// sees it after the next [`HostEnd::publish`]. Answers `false`, and changes nothing, where there is no room, or none
-    /// can be made out because the worker lies ([`HostEnd::room`] says so).
+    /// can be made out because the worker lies ([`HostEnd::room`] says so). No bytes are no message.
     #[inline]
     pub fn post(&mut self, parts: &[&[u8]]) -> bool {
         let bytes = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));

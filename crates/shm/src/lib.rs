@@ -1,4 +1,5 @@
-//! The shared memory between a host and one native worker: two byte rings, one each way.
+//! The shared memory between a host and one native worker: two byte rings, one each way. And, for users' arrays, cells
+//! that any number of processes share ([`SharedCells`]).
 //!
 //! What: [`HostEnd`] posts messages and drains records; [`WorkerEnd`] takes messages and publishes records. Neither
 //! makes a system call but to wake a sleeping worker, or to sleep in it. Why: an item costs a few nanoseconds here and
