@@ -4,9 +4,11 @@
 //! `POOLCTL_TEST_SEED` repeats a random run, `POOLCTL_TEST_LONG=1` runs the sizes that take minutes.
 #![forbid(unsafe_code)]
 
+mod fault;
 mod peer;
 mod zoo;
 
+mod apply;
 mod bad_bytes;
 mod bad_claims;
 mod between_items;
@@ -24,7 +26,10 @@ mod json;
 mod limits;
 mod lines;
 mod memory;
+mod native;
+mod native_deaths;
 mod nothing_lost;
+mod offers;
 mod output;
 mod replacement;
 mod resume;
