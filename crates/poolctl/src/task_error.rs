@@ -141,6 +141,12 @@ pub enum TaskError {
         /// Why.
         source: io::Error,
     },
+    /// A task in a task in a task … was to be run in one worker.
+    #[error("nested calls are run at most {most} deep in one worker")]
+    NestedTooDeep {
+        /// The limit.
+        most: u32,
+    },
     /// The pool was closed before.
     #[error("the pool is closed")]
     PoolClosed,

@@ -49,6 +49,8 @@ pub enum RecordKind {
     Waits = 11,
     /// It goes on.
     GoesOn = 12,
+    /// The outcome of the item that it submitted under this number (u64) is not wanted.
+    Forgets = 13,
 }
 
 /// A record, borrowed from private memory.
@@ -137,6 +139,7 @@ impl RecordKind {
             10 => RecordKind::Nested,
             11 => RecordKind::Waits,
             12 => RecordKind::GoesOn,
+            13 => RecordKind::Forgets,
             _ => return None,
         })
     }

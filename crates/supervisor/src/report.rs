@@ -383,6 +383,13 @@ pub enum Notice {
         /// Its bytes.
         payload: Vec<u8>,
     },
+    /// The item in a native worker's hands does not want the outcome of one that it submitted.
+    NestedForget {
+        /// The worker.
+        worker: WorkerId,
+        /// The number of the item.
+        id: u64,
+    },
     /// The item in a native worker's hands waits for one that it submitted.
     NestedWait {
         /// The worker.

@@ -337,8 +337,9 @@ impl Supervisor {
     pub fn turn(&mut self, sink: &mut dyn Sink, until: Option<Moment>) -> Turn {
         self.desk.now = clock::now();
         let now = self.desk.now;
-        // Who pushed items was told to come again for more, so this turn must not wait for something else to happen.
-        let fed = self.inputs.iter().any(|(_, event)| matches!(event, Event::Items(_)));
+        // Who pushed items was told to come again for more, and what was cancelled has its outcome at once: this turn
+        // must not wait for something else to happen.
+        let fed = !self.inputs.is_empty();
         for (said, event) in std::mem::take(&mut self.inputs) {
             self.desk.now = said;
             self.desk.tell_plain(event, sink);

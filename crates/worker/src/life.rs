@@ -135,7 +135,8 @@ impl Life {
             }
             (&[][..], &parcel[..])
         };
-        let mut chunk = Chunk { header, entry, ends, bytes, attachments, next: 0, count: header.count, started_ns };
+        let mut chunk =
+            Chunk { header, entry, ends, bytes, attachments, next: 0, count: header.count, started_ns };
         while chunk.next < chunk.count {
             if let Err(error) = panics::caught(|| self.run_items(&mut chunk)) {
                 self.answer_error(&mut chunk, error);

@@ -171,7 +171,13 @@ impl NativeAim {
         };
         let initializer = self.initializer.transpose()?;
         let exit_function = self.exit_function.transpose()?;
-        Ok(supervisor::Native { argv: bytes([program]), initializer, exit_function, ..self.config })
+        Ok(supervisor::Native {
+            argv: bytes([program]),
+            initializer,
+            exit_function,
+            may_nest: true,
+            ..self.config
+        })
     }
 }
 

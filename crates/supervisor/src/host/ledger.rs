@@ -243,6 +243,7 @@ impl Sink for Ledger {
             Notice::Nested { worker, id, function, payload } => {
                 self.requests.push(Request::Submit { worker, id, function, payload });
             }
+            Notice::NestedForget { worker, id } => self.requests.push(Request::Forget { worker, id }),
             Notice::NestedWait { worker, id } => self.requests.push(Request::Wait { worker, id }),
             Notice::Halted | Notice::KeeperLost => tracing::warn!(?notice, "the pool goes on"),
         }

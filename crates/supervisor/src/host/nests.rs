@@ -29,6 +29,8 @@ pub(super) enum Request {
     Submit { worker: WorkerId, id: u64, function: Arc<str>, payload: Vec<u8> },
     /// The outcome of that.
     Wait { worker: WorkerId, id: u64 },
+    /// Nothing more of that.
+    Forget { worker: WorkerId, id: u64 },
 }
 
 /// The nested items whose outcome was not sent yet. Their number is bounded by what a worker may submit unanswered.
@@ -54,6 +56,9 @@ impl Nests {
             match request {
                 Request::Submit { worker, id, function, payload } => {
                     self.submit(worker, id, function, &payload, ledger, supervisor);
+                }
+                Request::Forget { worker, id } => {
+                    self.nests.retain(|nest| nest.worker != worker || nest.id != id);
                 }
                 Request::Wait { worker, id } => {
                     if let Some(nest) =

@@ -131,6 +131,13 @@ impl NativeLink {
             }
             (RecordKind::Nested, Stage::Serving) => self.nested(record.payload, peer, sink),
             (RecordKind::Waits, Stage::Serving) => self.waits(record.payload, peer, desk, sink),
+            (RecordKind::Forgets, Stage::Serving) => {
+                let id = u64::from_le_bytes(*record.payload.first_chunk::<8>().ok_or_else(senseless)?);
+                if self.native.may_nest {
+                    sink.notice(Notice::NestedForget { worker: peer.worker, id });
+                }
+                Ok(())
+            }
             (RecordKind::GoesOn, Stage::Serving) => {
                 desk.tell_plain(Event::GoesOn(peer.worker), sink);
                 Ok(())
