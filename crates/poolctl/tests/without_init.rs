@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use poolctl::{BuildError, Pool, StartError};
+use poolctl::{BuildError, Pool, Process, ProcessError, StartError};
 
 #[test]
 fn a_program_that_is_no_keeper_is_told_so() {
@@ -23,4 +23,14 @@ fn a_pool_without_workers_is_refused() {
     let built = Pool::builder().lines(["cat"]).workers(0).keeper("/bin/true").build();
 
     assert!(matches!(built, Err(BuildError::NoWorkers)));
+}
+
+#[poolctl::task]
+fn nothing() {}
+
+#[test]
+fn a_program_that_cannot_be_a_process_is_told_so() {
+    let started = Process::new(nothing, ()).start();
+
+    assert!(matches!(started, Err(ProcessError::NotInitialised)));
 }
