@@ -49,6 +49,7 @@ mod door;
 mod drive;
 mod ledger;
 mod nests;
+mod progress;
 mod seat;
 
 use std::sync::Arc;
@@ -61,6 +62,7 @@ use poolctl_types::{Exit, WorkerId};
 pub use self::call::{Call, Need, ResultBytes, Settled};
 use self::door::Letter;
 use self::drive::{Goal, Shared};
+pub use self::progress::Hook;
 use crate::block::Block;
 use crate::config::PoolConfig;
 use crate::insight::Insight;
@@ -157,6 +159,12 @@ impl Host {
             .spawn(move || driven.drive())
             .map_err(StartError::Setup)?;
         Ok(Self { handle: Handle { shared }, driver: Some(driver) })
+    }
+
+    /// Shows `hook` how far the host is, from now on: when that has changed, at most every 100 ms, and at its end. It is
+    /// called on the thread that runs callbacks. The first hook stays.
+    pub fn show_progress(&self, hook: Hook) {
+        self.handle.shared.show_progress(hook);
     }
 
     /// What may be used beside the host, and after it: everything is refused then.

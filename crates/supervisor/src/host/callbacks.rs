@@ -5,33 +5,43 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use super::call::Call;
+use super::progress::Progress;
 
 /// The thread of callbacks, started at its first use. It ends with the host's last handle.
 #[derive(Debug, Default)]
 pub(super) struct Callbacks {
     /// Bounded by the calls in flight. None: no thread can be had.
-    due: OnceLock<Option<Sender<Arc<Call>>>>,
+    due: OnceLock<Option<Sender<Due>>>,
+}
+
+/// What is to be called.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// The callback of a call.
+    Callback(Arc<Call>),
+    /// A hook that is shown the progress.
+    Progress(Arc<Progress>),
 }
 
 impl Callbacks {
-    /// Has the callback of `call` run.
-    pub(super) fn run(&self, call: Arc<Call>) {
+    /// Has it called.
+    pub(super) fn run(&self, what: Due) {
         let due = self.due.get_or_init(start);
         let left = match due {
-            Some(due) => due.send(call).map_err(|unsent| unsent.0).err(),
-            None => Some(call),
+            Some(due) => due.send(what).map_err(|unsent| unsent.0).err(),
+            None => Some(what),
         };
-        if let Some(call) = left {
-            run(&call);
+        if let Some(what) = left {
+            run(what);
         }
     }
 }
 
-fn start() -> Option<Sender<Arc<Call>>> {
-    let (due, calls) = mpsc::channel::<Arc<Call>>();
+fn start() -> Option<Sender<Due>> {
+    let (due, calls) = mpsc::channel::<Due>();
     let started = thread::Builder::new().name("poolctl-callbacks".to_owned()).spawn(move || {
-        for call in calls {
-            run(&call);
+        for what in calls {
+            run(what);
         }
     });
     started
@@ -40,7 +50,11 @@ fn start() -> Option<Sender<Arc<Call>>> {
     Some(due)
 }
 
-fn run(call: &Call) {
+fn run(what: Due) {
+    let call = match what {
+        Due::Callback(call) => call,
+        Due::Progress(progress) => return progress.show(),
+    };
     let mut wakes = Vec::new();
     call.run_callback(&mut wakes);
     for wake in wakes {

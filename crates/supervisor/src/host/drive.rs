@@ -1,7 +1,7 @@
 //! Driving: taking the lead, turning the loop, handing over. The protocol is in [`super`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -12,10 +12,11 @@ use poolctl_sys::waker::Waker;
 use poolctl_types::Moment;
 
 use super::call::{Call, Need};
-use super::callbacks::Callbacks;
+use super::callbacks::{Callbacks, Due};
 use super::door::{Door, Driver, Leader, Letter, NAP, Next, Part, Question, Stage};
 use super::ledger::Ledger;
 use super::nests::Nests;
+use super::progress::{Hook, Progress};
 use super::seat::{Seat, Wake, lock};
 use super::{DeathPolicy, Intent, Last, Refusal, Room};
 use crate::block::Block;
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     driver_bell: Condvar,
     looped: Mutex<Loop>,
     callbacks: Callbacks,
+    progress: OnceLock<Arc<Progress>>,
 }
 
 /// The state of the loop: the leader's alone.
@@ -81,7 +83,13 @@ impl Shared {
                 letters: Vec::new(),
             }),
             callbacks: Callbacks::default(),
+            progress: OnceLock::new(),
         }
+    }
+
+    /// Shows `hook` how far the host is from now on. The first one stays.
+    pub(super) fn show_progress(&self, hook: Hook) {
+        self.progress.get_or_init(|| Arc::new(Progress::new(hook)));
     }
 
     /// Whether this is the process that has the host, and no forked copy.
@@ -329,10 +337,13 @@ impl Shared {
         }
         std::mem::swap(&mut door.inbox, &mut looped.letters);
         door.may_sleep = true;
+        let look = self.progress.get().and_then(|progress| progress.next(&door.counts));
+        let until = until.into_iter().chain(look).min();
         drop(door);
         let mut wakes = Vec::new();
         let mut last = None;
         let ended = looped.turn(until, goal);
+        let counts = looped.supervisor.as_ref().map(Supervisor::counts);
         if let Some(why) = &ended {
             last = looped.end(why, &mut wakes);
         }
@@ -342,9 +353,10 @@ impl Shared {
         }
         let mut door = lock(&self.door);
         door.may_sleep = false;
-        if let Some(supervisor) = &looped.supervisor {
-            door.counts = supervisor.counts();
+        if let Some(counts) = counts {
+            door.counts = counts;
         }
+        let progress = self.progress.get().filter(|progress| progress.is_due(&door.counts, ended.is_some()));
         if let Some(why) = ended {
             door.last = Some(last.unwrap_or_default());
             door.stage = Stage::Ended(why.clone());
@@ -365,6 +377,9 @@ impl Shared {
         }
         drop(door);
         drop(looped);
+        if let Some(progress) = progress {
+            self.callbacks.run(Due::Progress(Arc::clone(progress)));
+        }
         for wake in wakes {
             wake.fire(&self.callbacks);
         }

@@ -7,7 +7,7 @@ use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use super::call::Call;
-use super::callbacks::Callbacks;
+use super::callbacks::{Callbacks, Due};
 
 /// A sleeping place of one thread, for one wait. Not `thread::park`, whose one token belongs to the caller's executor.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Wake {
     /// Tells them. What a task's waker does is not ours: a panic in it is reported and goes no further.
     pub(super) fn fire(self, callbacks: &Callbacks) {
         match self {
-            Wake::Callback(call) => callbacks.run(call),
+            Wake::Callback(call) => callbacks.run(Due::Callback(call)),
             Wake::Seat(seat) => seat.wake(),
             Wake::Task(waker) => {
                 if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
