@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use poolctl_supervisor::host::{DeathPolicy, Host, Room};
+use poolctl_supervisor::host::{DeathPolicy, Hook, Host, Room};
 use poolctl_supervisor::{
-    Detail, EngineConfig, Parcels, PoolConfig, StartError, Target, Timeout, available_cpus, keeper,
+    Counts, Detail, EngineConfig, Parcels, PoolConfig, StartError, Target, Timeout, available_cpus, keeper,
 };
 
 use poolctl_worker::EncodeError;
@@ -57,6 +57,7 @@ struct Rules {
     max_memory: Option<u64>,
     keeper: Option<PathBuf>,
     death: DeathPolicy,
+    progress: Option<Hook>,
 }
 
 /// Why there is no pool.
@@ -188,6 +189,13 @@ impl<K> PoolBuilder<K> {
         self.rules.death = policy;
         self
     }
+
+    /// Shows `show` how many items stand where: when that has changed, at most every 100 ms, and at the pool's end. It is
+    /// called on the thread that runs callbacks, which waits for it.
+    pub fn on_progress(mut self, show: impl Fn(&Counts) + Send + Sync + 'static) -> Self {
+        self.rules.progress = Some(Hook::new(show));
+        self
+    }
 }
 
 impl PoolBuilder<Native> {
@@ -227,6 +235,9 @@ impl<K: Kind> PoolBuilder<K> {
         };
         let room = Room { items: rules.window, bytes: WINDOW_BYTES };
         let host = Host::start(config, room, rules.death).map_err(BuildError::Start)?;
+        if let Some(hook) = rules.progress {
+            host.show_progress(hook);
+        }
         Ok(Pool::of(host, parcels, rules.window))
     }
 }
@@ -245,6 +256,7 @@ impl Default for Rules {
             max_memory: None,
             keeper: None,
             death: DeathPolicy::Replace,
+            progress: None,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! What a builder asks for is what the pool does.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use poolctl::{GaveUp, TaskError};
 use poolctl_testkit::{DEADLINE, Sandbox, wait_until};
 
 use crate::fixture::{built, held_item, of, pid_of_holder};
-use crate::tasks::{begin_at, count_call, hold, pid, refuse, say_count, square, variable, work};
+use crate::tasks::{begin_at, count_call, hold, nothing, pid, refuse, say_count, square, variable, work};
 
 pub(crate) fn every_worker_runs_the_initializer_first() {
     let sandbox = Sandbox::new();
@@ -108,4 +109,23 @@ pub(crate) fn insight_knows_the_workers_and_the_slowest_items() {
     let slowest = insight.slowest.first().expect("they are timed");
     assert_eq!(slowest.item.0, 31);
     assert!(slowest.wall >= Duration::from_millis(60), "{:?}", slowest.wall);
+}
+
+pub(crate) fn progress_is_told_up_to_the_end() {
+    let sandbox = Sandbox::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&seen);
+    let builder = of(&sandbox, 2).on_progress(move |progress| {
+        telling.lock().expect("nobody panics with it").push(*progress);
+    });
+    let pool = built(builder);
+
+    pool.map(work, (0..20).map(|_| 20)).expect("all end");
+    pool.apply(nothing, ()).expect("it ends");
+
+    let last = || seen.lock().expect("nobody panics with it").last().map(poolctl::Counts::settled);
+    wait_until(DEADLINE, "the end is told", || last() == Some(21));
+    let seen = seen.lock().expect("nobody panics with it");
+    assert!(seen.windows(2).all(|pair| pair[0].settled() <= pair[1].settled()), "it goes forward");
+    assert!(seen.len() >= 2, "it is told on the way: {seen:?}");
 }
