@@ -102,6 +102,11 @@ impl WorkerEnd {
         self.outbox.wait_for_spare(bytes);
     }
 
+    /// [`Outbox::wait_until_drained`].
+    pub fn wait_until_drained(&mut self) {
+        self.outbox.wait_until_drained();
+    }
+
     /// [`Outbox::advance`].
     #[inline]
     pub fn advance(&mut self, bytes: usize) {
@@ -176,6 +181,11 @@ impl Outbox {
             writer.refresh(tasks.word(DRAINED)).expect("the host drains what is published");
             writer.room() >= needed
         });
+    }
+
+    /// Waits until the host has drained all that was published. As with [`Outbox::wait_for_spare`], publish and kick first.
+    pub fn wait_until_drained(&mut self) {
+        self.wait_for_spare(self.results.ring());
     }
 
     /// Makes the first `bytes` of [`Outbox::spare`] (and their padding to a multiple of 8, which is for the caller to

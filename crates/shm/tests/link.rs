@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use poolctl_shm::{AttachError, HostEnd, Lie, RING_BYTES, WorkerEnd};
 use poolctl_sys::inherited;
@@ -14,6 +14,8 @@ use poolctl_sys::spawn::{Command, Spawner};
 use poolctl_types::Exit;
 
 const RING: usize = 65536;
+/// How long an echo of a million items may take on a machine that is busy with other things.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn link() -> (HostEnd, WorkerEnd) {
     let (host, fds) = HostEnd::new(RING, RING).unwrap();
@@ -200,6 +202,7 @@ fn echo_all(count: u64, ahead: u64, spin: Duration) {
 
 /// The host's side of an echo.
 fn send_and_receive(host: &mut HostEnd, count: u64, ahead: u64) {
+    let begun = Instant::now();
     let (mut sent, mut received) = (0_u64, 0);
     let mut bytes = Vec::new();
 
@@ -217,6 +220,7 @@ fn send_and_receive(host: &mut HostEnd, count: u64, ahead: u64) {
             let expected = if received > count { 0 } else { received };
             assert_eq!(item, expected.to_le_bytes());
         }
+        assert!(begun.elapsed() < DEADLINE, "{received} of {sent} came back");
         thread::yield_now();
     }
     assert_eq!(received, count + 1);
@@ -249,7 +253,7 @@ fn echo_all_elsewhere(count: u64, ahead: u64) {
 
     send_and_receive(&mut host, count, ahead);
 
-    assert!(child.wait_for_end(Some(Duration::from_secs(30))).unwrap());
+    assert!(child.wait_for_end(Some(DEADLINE)).unwrap());
     assert_eq!(child.peek_exit().unwrap().map(|(exit, _)| exit), Some(Exit::Code(0)));
     assert!(child.reap().unwrap());
     assert_eq!(host.room(), Ok(RING));
@@ -291,8 +295,10 @@ fn a_worker_without_room_is_woken_when_there_is_some() {
         worker.publish();
     });
 
+    let begun = Instant::now();
     let mut bytes = Vec::new();
     while bytes.len() < RING + RING / 2 {
+        assert!(begun.elapsed() < DEADLINE, "{} bytes came", bytes.len());
         host.drain(&mut bytes).unwrap();
         thread::yield_now();
     }
