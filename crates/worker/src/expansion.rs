@@ -99,7 +99,7 @@ fn undecodable<K: Task>(why: &str) -> RemoteError {
 pub fn no_argument(text: &[u8]) -> Result<(), JsonError> {
     match text.trim_ascii() {
         b"null" | b"[]" | b"{}" | b"" => Ok(()),
-        _ => Err(JsonError::Count { found: 1, wanted: 0 }),
+        _ => Err(JsonError::NoParameters),
     }
 }
 

@@ -229,7 +229,9 @@ fn json_that_is_no_argument_is_told_with_function_and_signature() {
     let unknown = refused(called_by_json(greet, r#"{"tone": 1}"#));
     assert!(unknown.ends_with("there is no parameter `tone`"), "{unknown}");
     let few = refused(called_by_json(scale, "[[1]]"));
-    assert!(few.ends_with("1 values for 2 parameters"), "{few}");
+    assert!(few.ends_with("an array of 1, but there are 2 parameters"), "{few}");
+    let any = refused(called_by_json(nothing, "7"));
+    assert!(any.ends_with("there are no parameters, so the item is `null`"), "{any}");
     let no_form = refused(called_by_json(firsts, "[]"));
     assert!(no_form.contains("has no form in JSON"), "{no_form}");
 }

@@ -68,13 +68,16 @@ pub enum JsonError {
         type_name: &'static str,
     },
     /// An array of the wrong length where there are several parameters.
-    #[error("{found} values for {wanted} parameters")]
+    #[error("an array of {found}, but there are {wanted} parameters")]
     Count {
         /// How many values.
         found: usize,
         /// How many parameters.
         wanted: usize,
     },
+    /// A value where there are no parameters.
+    #[error("there are no parameters, so the item is `null`")]
+    NoParameters,
     /// An object without one of the parameters.
     #[error("no value for parameter `{name}`")]
     MissingArgument {
