@@ -15,7 +15,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl<T: DeserializeOwned + Serialize + Send + 'static> Listener<T> {
         let mut poller = Poller::new().map_err(AcceptError::Prepare)?;
         poller.add(sentinel, SENTINEL, Interest::Read).map_err(AcceptError::Prepare)?;
         poller.add(waker.as_fd(), CONNECTED, Interest::Read).map_err(AcceptError::Prepare)?;
-        let (tell, told) = channel();
+        let (tell, told) = sync_channel(1);
         let accept = move || {
             let _wake = wake;
             // Nobody listens any more once the time is over.

@@ -10,7 +10,7 @@ mod tasks;
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -250,7 +250,7 @@ impl ThreadPool {
 
     /// Starts the thread that is enlisted for `slot`; it says when it is ready.
     fn start_thread(&self, slot: u32, threads: &mut Threads) -> Result<Readiness, ThreadStartError> {
-        let (tell, told) = channel();
+        let (tell, told) = sync_channel(1);
         let (queue, results) = (Arc::clone(&self.queue), Arc::clone(&self.exit_results));
         let (initializer, exit_function) = (self.initializer.clone(), self.exit_function.clone());
         let worker = WorkerId::new(slot, threads.started);

@@ -51,7 +51,6 @@ struct State<A, R> {
     ends: u64,
     /// The queue has it.
     is_queued: bool,
-    is_cancelled: bool,
 }
 
 impl<'a, I, R> ThreadImap<'a, I, R>
@@ -64,13 +63,7 @@ where
     where
         F: Fn(I::Item) -> Result<R, TaskError> + Send + Sync + 'static,
     {
-        let state = State {
-            waiting: VecDeque::new(),
-            ended: BTreeMap::new(),
-            ends: 0,
-            is_queued: false,
-            is_cancelled: false,
-        };
+        let state = State { waiting: VecDeque::new(), ended: BTreeMap::new(), ends: 0, is_queued: false };
         let stream = Stream { run: Box::new(run), order, state: Mutex::new(state), changed: Condvar::new() };
         Self { queue, stream: Arc::new(stream), items: Some(items), taken: 0, yielded: 0, refused: None }
     }
@@ -101,10 +94,11 @@ where
     }
 
     fn hand_in(&self, item: I::Item) -> Result<(), TaskError> {
-        let mut state = self.stream.lock();
-        if state.is_cancelled {
+        // The queue refuses it below only where it does not have the stream already.
+        if self.queue.is_closed() {
             return Err(TaskError::PoolClosed);
         }
+        let mut state = self.stream.lock();
         state.waiting.push_back((self.taken, item));
         let must_queue = !std::mem::replace(&mut state.is_queued, true);
         drop(state);
@@ -213,10 +207,7 @@ impl<A: Send + 'static, R: Send + 'static> Work for Stream<A, R> {
     }
 
     fn cancel(&self) {
-        let mut state = self.lock();
-        state.is_cancelled = true;
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
+        let waiting = std::mem::take(&mut self.lock().waiting);
         self.settle(waiting.iter().map(|(item, _)| (*item, Err(TaskError::Cancelled))));
     }
 

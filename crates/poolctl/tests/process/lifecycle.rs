@@ -130,6 +130,23 @@ pub(crate) fn a_process_starts_once() {
     assert_eq!(process.join().expect("it was started"), Exit::Code(0));
 }
 
+pub(crate) fn a_process_that_cannot_start_says_why() {
+    let sandbox = Sandbox::new();
+
+    let too_much = marked(&sandbox, nothing, ()).env("LONG", "x".repeat(200_000)).start();
+    let with_nul = marked(&sandbox, nothing, ()).env("NUL", "a\0b").start();
+    let next = started(&sandbox, nothing, ());
+
+    // `E2BIG`.
+    let is_too_much = |source: &std::io::Error| source.raw_os_error() == Some(7);
+    assert!(
+        matches!(&too_much, Err(ProcessError::Spawn { source, .. }) if is_too_much(source)),
+        "{too_much:?}"
+    );
+    assert!(matches!(with_nul, Err(ProcessError::Prepare(_))), "{with_nul:?}");
+    assert_eq!(next.join().expect("it was started"), Exit::Code(0));
+}
+
 pub(crate) fn a_join_may_be_limited() {
     let sandbox = Sandbox::new();
     let process = started(&sandbox, hold, fifo(&sandbox, "held"));

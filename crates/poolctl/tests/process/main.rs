@@ -41,10 +41,10 @@ const TESTS: &[(&str, fn())] = tests! {
     threads_many: results_come_in_the_order_of_items, a_map_runs_everything_and_tells_the_first_error,
         a_map_may_be_awaited_and_called_back, no_items_give_no_results, a_slice_is_mapped, an_endless_input_is_taken_as_it_is_wanted,
         outcomes_come_as_they_end, a_failed_item_keeps_its_place, the_rest_of_a_dropped_iteration_is_not_run,
-        a_task_may_iterate_over_its_own_pool;
+        a_closed_pool_takes_no_further_item, a_task_may_iterate_over_its_own_pool;
     lifecycle: a_task_runs_in_a_process_of_its_own, a_process_has_a_name_and_tells_it, a_variable_reaches_it,
         big_arguments_arrive, what_it_prints_is_its_caller_s, a_returned_error_is_code_one_and_told,
-        a_panic_is_code_one_and_told, a_status_of_its_own_is_kept, a_process_starts_once, a_join_may_be_limited,
+        a_panic_is_code_one_and_told, a_status_of_its_own_is_kept, a_process_starts_once, a_process_that_cannot_start_says_why, a_join_may_be_limited,
         its_end_can_be_polled, a_process_may_start_processes, a_variable_of_ours_is_not_inherited, a_worker_may_start_processes, a_variable_alone_makes_no_process, hundreds_of_handles_arrive, printing_host;
     ends: a_terminated_process_ends_by_the_signal, a_killed_process_takes_its_group_along,
         a_dropped_daemon_is_killed, a_dropped_process_is_waited_for, a_process_that_was_not_started_is_nothing,

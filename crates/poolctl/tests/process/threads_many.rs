@@ -164,6 +164,19 @@ pub(crate) fn the_rest_of_a_dropped_iteration_is_not_run() {
     assert_eq!(runs.load(Ordering::SeqCst), 2);
 }
 
+pub(crate) fn a_closed_pool_takes_no_further_item() {
+    let pool = ThreadPool::builder().workers(1).window(4).build().expect("threads start");
+    let mut outcomes = pool.imap(square, 0..);
+    outcomes.next().expect("there are many").expect("no task fails");
+
+    pool.close().expect("no fork");
+
+    let rest: Vec<Result<i64, TaskError>> = outcomes.collect();
+    let (last, handed_in) = rest.split_last().expect("the refusal is an outcome");
+    assert!(matches!(last, Err(TaskError::PoolClosed)), "{last:?}");
+    assert!(handed_in.iter().all(Result::is_ok) && handed_in.len() < 4, "{rest:?}");
+}
+
 pub(crate) fn a_task_may_iterate_over_its_own_pool() {
     let pool = Arc::new(pool(1));
     let inner = Arc::clone(&pool);
