@@ -28,6 +28,7 @@ mod lines;
 mod memory;
 mod native;
 mod native_deaths;
+mod native_memory;
 mod nothing_lost;
 mod offers;
 mod output;
