@@ -90,6 +90,21 @@ impl Block {
         self.bytes.len()
     }
 
+    /// What it takes of the memory that is there for items in flight: their bytes, and those of their parcels.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.byte_len() + self.parcel_bytes()
+    }
+
+    /// The bytes that lie in parcels for its items to be read.
+    pub(crate) fn parcel_bytes(&self) -> usize {
+        let bytes = |attachment: &Attachment| match attachment {
+            Attachment::Reader(parcel) => usize::try_from(parcel.bytes()).unwrap_or(usize::MAX),
+            Attachment::File(_) | Attachment::Writer(_) => 0,
+        };
+        self.attachments.iter().flat_map(|(_, attachments)| attachments).map(bytes).sum()
+    }
+
     /// Item `index` without its LF.
     ///
     /// # Panics

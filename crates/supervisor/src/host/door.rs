@@ -174,10 +174,10 @@ impl Door {
     /// the block's memory.
     pub(super) fn put_items(&mut self, part: Part, block: &mut Block) -> Next {
         self.items += block.len() as u64;
-        self.bytes += block.byte_len();
+        self.bytes += block.weight();
         match self.inbox.last_mut() {
             Some(Letter::Items { parts, block: last })
-                if last.byte_len() + block.byte_len() <= JOIN_BYTES && last.is_like(block) =>
+                if last.weight() + block.weight() <= JOIN_BYTES && last.is_like(block) =>
             {
                 last.append(block);
                 parts.push(part);
@@ -192,7 +192,7 @@ impl Door {
         match &letter {
             Letter::Items { block, .. } => {
                 self.items += block.len() as u64;
-                self.bytes += block.byte_len();
+                self.bytes += block.weight();
             }
             Letter::Close | Letter::Stop(_) if !self.has_ended() => self.stage = Stage::Closing,
             Letter::Cancel(_) | Letter::Close | Letter::Stop(_) | Letter::Resize(_) | Letter::Question(_) => {

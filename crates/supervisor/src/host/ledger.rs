@@ -109,6 +109,10 @@ impl Ledger {
             bytes = upto;
             self.entries.push_back(entry);
         }
+        if let Some(last) = self.entries.back_mut() {
+            // A block with parcels is too heavy to have more than one part.
+            last.bytes += block.parcel_bytes();
+        }
     }
 
     /// The items of `call` that may be without an outcome; some may have one.
@@ -271,6 +275,8 @@ fn log(worker: WorkerId, item: Option<Item>, level: Level, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::Attachment;
+    use crate::parcels::Parcels;
     use crate::report::Form;
 
     fn part(call: &Arc<Call>, index: u64, count: u64) -> Vec<Part> {
@@ -308,6 +314,20 @@ mod tests {
         assert_eq!((freed.items, freed.bytes), (3, 0), "the bytes of a block are free with its last item");
         ledger.run(ItemRange::new(Item(0), 1), lines(b"w\n"));
         assert_eq!(ledger.take_mail().1.bytes, 6);
+    }
+
+    #[test]
+    fn parcels_take_room_until_their_item_has_ended() {
+        let mut ledger = Ledger::default();
+        let mut heavy = block(1);
+        let parcel = Parcels::default().take(100_000).expect("there is memory");
+        heavy.attachments.push((0, vec![Attachment::Reader(parcel.into())]));
+
+        ledger.enter(vec![Part { call: Call::new(), index: 0, count: 1 }], &heavy);
+        ledger.run(ItemRange::one(Item(0)), lines(b"x\n"));
+
+        assert_eq!(heavy.weight(), 3 + (128 << 10));
+        assert_eq!(ledger.take_mail().1.bytes, heavy.weight());
     }
 
     #[test]
