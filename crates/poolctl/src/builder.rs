@@ -29,6 +29,9 @@ const WINDOW: u64 = 65_536;
 /// Bytes of items in flight.
 const WINDOW_BYTES: usize = 64 << 20;
 
+/// The same for tasks, whose large arguments lie in shared memory.
+const TASK_WINDOW_BYTES: usize = 512 << 20;
+
 /// From the oldest unfinished item to the newest that runs. Only bookkeeping, a few dozen bytes an item: so long may a
 /// pool go on beside an item that never ends.
 const SPAN: u64 = 1 << 22;
@@ -158,8 +161,11 @@ impl<K> PoolBuilder<K> {
         self
     }
 
-    /// How many items may be in flight, 65 536 by default: whoever hands in more blocks until there is room. Also how
-    /// far [`Pool::imap`] takes items ahead.
+    /// How many items may be in flight, 65 536 by default: whoever hands in more blocks until there is room. So does who
+    /// hands in more than 64 MiB of items, or 512 MiB of arguments of tasks.
+    ///
+    /// Also how far [`Pool::imap`] takes items ahead; as many results may wait in memory, so set it lower where they are
+    /// large.
     pub fn window(mut self, items: u64) -> Self {
         self.rules.window = items.max(1);
         self
@@ -216,9 +222,9 @@ impl<K: Kind> PoolBuilder<K> {
         }
         let keeper = keeper_program(rules.keeper)?;
         let target = aim.into_target()?;
-        let parcels = match &target {
-            Target::Native(native) => native.parcels.clone(),
-            _ => Parcels::default(),
+        let (parcels, bytes) = match &target {
+            Target::Native(native) => (native.parcels.clone(), TASK_WINDOW_BYTES),
+            _ => (Parcels::default(), WINDOW_BYTES),
         };
         let config = PoolConfig {
             engine: rules.engine,
@@ -233,7 +239,7 @@ impl<K: Kind> PoolBuilder<K> {
             spill_dir: env::temp_dir(),
             memory_per_output: MEMORY_PER_OUTPUT,
         };
-        let room = Room { items: rules.window, bytes: WINDOW_BYTES };
+        let room = Room { items: rules.window, bytes };
         let host = Host::start(config, room, rules.death).map_err(BuildError::Start)?;
         if let Some(hook) = rules.progress {
             host.show_progress(hook);
