@@ -92,6 +92,25 @@ fn what_functions_print_goes_to_stderr_and_never_among_the_results() {
 }
 
 #[test]
+fn prints_belong_to_the_item_that_made_them_where_items_are_told_one_by_one() {
+    let sandbox = Sandbox::new();
+
+    let objects =
+        fault::map(&sandbox, "print").args(["-j2", "--json"]).input(numbers(1, 2_000)).run().expect_quiet();
+    let tagged =
+        fault::map(&sandbox, "print").args(["-j2", "--tag"]).input(numbers(1, 50)).run().expect_code(0);
+
+    for (line, x) in objects.lines().iter().zip(1..) {
+        let object: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        assert_eq!(object["out"], format!("printed {x}\n"), "{line}");
+        assert_eq!(object["err"], format!("to stderr {x}\n"), "{line}");
+    }
+    for x in 1..=50 {
+        assert!(tagged.errors().contains(&format!("{x}\tprinted {x}\n")), "{tagged}");
+    }
+}
+
+#[test]
 fn an_item_that_does_not_fit_the_function_fails_alone_and_is_not_tried_again() {
     let sandbox = Sandbox::new();
 

@@ -41,6 +41,17 @@ impl Held {
         self.ranges.front().map(|front| front.first)
     }
 
+    /// The item that has so many older ones before it.
+    pub(crate) fn nth(&self, mut before: u64) -> Option<Item> {
+        for range in &self.ranges {
+            match before.checked_sub(u64::from(range.count)) {
+                None => return Some(range.first.plus(before)),
+                Some(left) => before = left,
+            }
+        }
+        None
+    }
+
     /// Takes the oldest `count` items away; they stand next to each other.
     pub(crate) fn pop(&mut self, count: u32) {
         let front = self.ranges.front_mut().expect("only what is held is taken away");

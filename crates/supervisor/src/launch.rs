@@ -215,6 +215,7 @@ impl Launcher {
                 let (ours, theirs) = pipe::stream_pair()?;
                 control = Some(NativeLink::new(ours, Arc::clone(native), self.manner, now)?);
                 fds.push((theirs, CONTROL_FD));
+                env.extend(self.timing.then(|| ("POOLCTL_TIMING", "1".to_owned())));
                 env.push(("POOLCTL_CONTROL_FD", CONTROL_FD.to_string()));
             }
             (env, Some(stdout), fds)
@@ -228,6 +229,7 @@ impl Launcher {
         let (ours, theirs) = pipe::stream_pair()?;
         let link = NativeLink::new(ours, Arc::clone(native), self.manner, now)?;
         let mut env = worker_env(slot, "frame", (3, 4));
+        env.extend(self.timing.then(|| ("POOLCTL_TIMING", "1".to_owned())));
         if std::env::var_os("RUST_BACKTRACE").is_none() {
             env.push(("RUST_BACKTRACE", "1".to_owned()));
         }

@@ -128,7 +128,7 @@ impl Link {
             Link::Lines(link) => link.receive(peer, streams, desk, sink),
             Link::Text(link) => link.receive(peer, streams, desk, sink),
             Link::Frames(link) => link.receive(peer, streams, desk, sink),
-            Link::Native(link) => link.receive(peer, desk, sink),
+            Link::Native(link) => link.receive(peer, streams, desk, sink),
         }
     }
 
@@ -260,7 +260,7 @@ impl Link {
             Link::Lines(link) => link.look(peer, streams, desk, sink),
             Link::Text(link) => link.look(desk),
             Link::Frames(link) => link.drain(peer, desk, sink),
-            Link::Native(link) => link.drain(peer, desk, sink),
+            Link::Native(link) => link.drain(peer, streams, desk, sink),
         }
     }
 
@@ -319,11 +319,24 @@ impl Link {
     }
 
     /// Of a dead worker: tells what it published last, and says which item it had begun.
-    pub(crate) fn last_claim(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Option<Item> {
+    pub(crate) fn last_claim(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Option<Item> {
         match self {
             Link::Lines(_) | Link::Text(_) => None,
             Link::Frames(link) => link.last_claim(peer, desk, sink),
-            Link::Native(link) => link.last_claim(peer, desk, sink),
+            Link::Native(link) => link.last_claim(peer, streams, desk, sink),
+        }
+    }
+
+    /// Notes whose prints are read next, where that must be known before.
+    pub(crate) fn note_printing(&mut self) {
+        if let Link::Native(link) = self {
+            link.note_printing();
         }
     }
 

@@ -174,6 +174,7 @@ impl Life {
                 Ok(()) => {
                     let nanos = chunk.measure();
                     publish(&link, RecordKind::Ok, nanos, outlet.given());
+                    link.hand_over_prints();
                     chunk.next += 1;
                     if self.pace.is_due() {
                         link.kick_if_asleep();
@@ -197,6 +198,7 @@ impl Life {
     fn answer_error(&mut self, chunk: &mut Chunk<'_>, error: RemoteError) {
         let nanos = chunk.measure();
         self.link.publish_error(RecordKind::Err, nanos, error);
+        self.link.hand_over_prints();
         chunk.next += 1;
         if self.pace.is_due() {
             self.link.kick_if_asleep();

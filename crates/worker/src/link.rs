@@ -4,6 +4,7 @@
 //! a task that logs finds the rings free, and the host has the room again.
 
 use std::cell::RefCell;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 
 use poolctl_protocol::{
@@ -11,6 +12,7 @@ use poolctl_protocol::{
     record_bytes, record_header,
 };
 use poolctl_shm::WorkerEnd;
+use poolctl_sys::pipe;
 
 use crate::control::{Control, Gone};
 use crate::nested::Nests;
@@ -31,11 +33,21 @@ pub(crate) struct Link {
     end: RefCell<WorkerEnd>,
     control: RefCell<Control>,
     pub(crate) nests: Nests,
+    prints: Prints,
+}
+
+/// Whether the host wants to know which item printed what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prints {
+    /// It does not.
+    Loose,
+    /// It does.
+    PerItem,
 }
 
 impl Link {
-    pub(crate) fn new(end: WorkerEnd, control: Control) -> Self {
-        Self { end: RefCell::new(end), control: RefCell::new(control), nests: Nests::default() }
+    pub(crate) fn new(end: WorkerEnd, control: Control, prints: Prints) -> Self {
+        Self { end: RefCell::new(end), control: RefCell::new(control), nests: Nests::default(), prints }
     }
 
     /// Waits for a message, puts what is behind its header into `payload`, and gives the room back.
@@ -132,6 +144,26 @@ impl Link {
     pub(crate) fn kick_if_asleep(&self) {
         if self.end.borrow().host_sleeps() {
             self.control.borrow().kick();
+        }
+    }
+
+    /// If the item just answered has printed something that the host has not read yet, waits until it has, so that it
+    /// is not taken for the next one's. To be called behind a publish.
+    #[inline]
+    pub(crate) fn hand_over_prints(&self) {
+        if self.prints == Prints::PerItem {
+            self.wait_for_prints();
+        }
+    }
+
+    fn wait_for_prints(&self) {
+        let mut stdout = io::stdout();
+        // A stream that cannot be written holds nothing to wait for, nor does one that is no pipe.
+        let is_flushed = stdout.flush().is_ok();
+        let unread = |count: io::Result<u64>| count.unwrap_or(0) > 0;
+        if is_flushed && (unread(pipe::unread(&stdout)) || unread(pipe::unread(&io::stderr()))) {
+            self.kick_if_asleep();
+            self.end.borrow_mut().wait_until_drained();
         }
     }
 

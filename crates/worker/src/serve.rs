@@ -13,13 +13,13 @@ use poolctl_types::{ExitCode, Slot};
 use crate::control::{Control, Gone};
 use crate::failure::{chain, lasting};
 use crate::life::Life;
-use crate::link::Link;
+use crate::link::{Link, Prints};
 use crate::state::drop_states;
 use crate::task::{Entry, entries};
 use crate::{journal, panics};
 
 /// What a worker is told by its environment, and must not tell its own children.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 9] = [
     "POOLCTL_PROTOCOL",
     "POOLCTL_FRAMING",
     "POOLCTL_IN_FD",
@@ -27,6 +27,7 @@ const VARIABLES: [&str; 8] = [
     "POOLCTL_CONTROL_FD",
     "POOLCTL_SLOT",
     "POOLCTL_AFFINITY",
+    "POOLCTL_TIMING",
     PARENT,
 ];
 
@@ -41,6 +42,7 @@ struct Asked {
     others: Vec<RawFd>,
     slot: Slot,
     processors: Vec<usize>,
+    prints: Prints,
     /// The host speaks another protocol than frames, and has no socket for ours.
     is_foreign: bool,
 }
@@ -79,7 +81,9 @@ impl Asked {
         let slot = Slot(variable("POOLCTL_SLOT").unwrap_or(0));
         let processors = std::env::var("POOLCTL_AFFINITY").unwrap_or_default();
         let processors = processors.split(',').filter_map(|number| number.parse().ok()).collect();
-        Some(Self { control, others, slot, processors, is_foreign: own.is_none() && !is_framed })
+        let is_told_apart = std::env::var("POOLCTL_TIMING").is_ok_and(|timing| timing == "1");
+        let prints = if is_told_apart { Prints::PerItem } else { Prints::Loose };
+        Some(Self { control, others, slot, processors, prints, is_foreign: own.is_none() && !is_framed })
     }
 }
 
@@ -107,7 +111,7 @@ fn serve(asked: &Asked) -> ExitCode {
         // The host is told, or is gone.
         return control.say_cannot_start(&error).map_or(ExitCode::Internal, |()| ExitCode::CannotStart);
     }
-    match run(control, entries, asked.slot) {
+    match run(control, entries, asked.slot, asked.prints) {
         // A host that is gone wants nothing any more.
         Ok(()) | Err(Gone::Closed) => ExitCode::Ok,
         Err(error) => {
@@ -147,10 +151,15 @@ fn prepare(asked: &Asked, entries: &[&Entry]) -> Result<(), RemoteError> {
 }
 
 /// A worker's whole life, from its hello on.
-pub(crate) fn run(mut control: Control, entries: Vec<&'static Entry>, slot: Slot) -> Result<(), Gone> {
+pub(crate) fn run(
+    mut control: Control,
+    entries: Vec<&'static Entry>,
+    slot: Slot,
+    prints: Prints,
+) -> Result<(), Gone> {
     control.say_hello(&entries)?;
     let (tasks, results) = control.segments()?;
-    let link = Rc::new(Link::new(WorkerEnd::attach(tasks, results)?, control));
+    let link = Rc::new(Link::new(WorkerEnd::attach(tasks, results)?, control, prints));
     journal::connect(Rc::clone(&link));
     panics::install_hook();
     Life::new(link, entries, slot).run()?;

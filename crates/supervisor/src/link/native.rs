@@ -35,10 +35,10 @@ use poolctl_types::{Item, ItemRange, Moment};
 use self::functions::Functions;
 use self::posting::Waiting;
 use super::prints::Prints;
-use super::{Breach, Peer};
+use super::{Breach, Peer, Streams};
 use crate::block::Attachment;
 use crate::channel::{Filled, Inbox, Outbox};
-use crate::config::Native;
+use crate::config::{Detail, Native};
 use crate::desk::Desk;
 use crate::held::Held;
 use crate::output::Output;
@@ -83,6 +83,8 @@ pub(crate) struct NativeLink {
     /// A message on its way into the ring; for its memory.
     scratch: Vec<u8>,
     prints: Prints,
+    /// Whose prints are read now.
+    printing: Option<Item>,
     /// How many items it has answered in this life.
     answered: u64,
     /// When the last answer came, or the first item was sent: nothing running now began before.
@@ -145,6 +147,7 @@ impl NativeLink {
             lines: Vec::new(),
             scratch: Vec::new(),
             prints: Prints::default(),
+            printing: None,
             answered: 0,
             answered_at: now,
             heard: now,
@@ -203,6 +206,7 @@ impl NativeLink {
     pub(crate) fn receive(
         &mut self,
         peer: Peer,
+        streams: &mut Streams,
         desk: &mut Desk,
         sink: &mut dyn Sink,
     ) -> Result<Filled, Breach> {
@@ -212,7 +216,7 @@ impl NativeLink {
                 break;
             }
             filled = self.inbox.fill(self.outbox.as_fd())?;
-            self.take_frames(peer, desk, sink)?;
+            self.take_frames(peer, streams, desk, sink)?;
             if filled == Filled::Closed {
                 self.closed.get_or_insert(desk.now);
             }
@@ -220,18 +224,24 @@ impl NativeLink {
                 break;
             }
         }
-        self.drain(peer, desk, sink)?;
+        self.drain(peer, streams, desk, sink)?;
         Ok(filled)
     }
 
-    fn take_frames(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
+    fn take_frames(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
         // The inbox is put aside so that its frames can be read while the link changes.
         let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new());
         let mut told = Ok(());
         while told.is_ok() {
             match Frame::parse(inbox.content(), MAX_BODY_BYTES) {
                 Ok(Some(frame)) => {
-                    told = self.take_frame(&frame, peer, desk, sink);
+                    told = self.take_frame(&frame, peer, streams, desk, sink);
                     let length = frame.frame_len();
                     inbox.consume(length);
                 }
@@ -247,6 +257,7 @@ impl NativeLink {
         &mut self,
         frame: &Frame<'_>,
         peer: Peer,
+        streams: &mut Streams,
         desk: &mut Desk,
         sink: &mut dyn Sink,
     ) -> Result<(), Breach> {
@@ -256,7 +267,7 @@ impl NativeLink {
                 self.greet(hello, peer, desk, sink)
             }
             (Kind::Bye, _) => {
-                self.drain(peer, desk, sink)?;
+                self.drain(peer, streams, desk, sink)?;
                 super::say_bye(&Bye::parse(frame.payload).map_err(BadReply::from)?, peer, desk, sink)
             }
             (_, Stage::Greeting) => Err(BadReply::NoHello.into()),
@@ -264,7 +275,7 @@ impl NativeLink {
             (Kind::Published, _) => Ok(()),
             (Kind::Need, Stage::Serving) => {
                 // What it published before belongs to the items before.
-                self.drain(peer, desk, sink)?;
+                self.drain(peer, streams, desk, sink)?;
                 self.grant(frame.header.id, desk.now)
             }
             (kind, _) => Err(BadReply::Unexpected { kind }.into()),
@@ -364,10 +375,20 @@ impl NativeLink {
     }
 
     /// Reads what the worker has published, and posts what waited for room.
-    pub(crate) fn drain(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
+    pub(crate) fn drain(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
         self.heard = desk.now;
         if let Some(broken) = self.broken.take() {
             return Err(Breach { item: None, error: TaskError::BadReply(broken) });
+        }
+        if self.has_news() && desk.detail == Detail::PerItem {
+            // What belongs to the answers lies there already, since it was printed before.
+            self.read_prints(peer, streams, desk, sink);
         }
         let Some(ring) = &mut self.ring else { return Ok(()) };
         if ring.has_news() {
@@ -416,16 +437,41 @@ impl NativeLink {
     }
 
     /// Of a dead worker: tells what it published last, and says which item it had begun.
-    pub(crate) fn last_claim(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Option<Item> {
-        if let Err(breach) = self.drain(peer, desk, sink) {
+    pub(crate) fn last_claim(
+        &mut self,
+        peer: Peer,
+        streams: &mut Streams,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Option<Item> {
+        if let Err(breach) = self.drain(peer, streams, desk, sink) {
             tracing::warn!(worker = %peer.worker, error = %breach.error, "a dead worker's ring is damaged");
         }
         self.claimed(desk.now).map(|claim| claim.item)
     }
 
-    /// Gives bytes that came over descriptor 1 or 2 to the item begun just now.
+    /// Notes which item has begun last, before what it printed is read: a worker whose host wants to know begins no
+    /// other before that is read.
+    pub(crate) fn note_printing(&mut self) {
+        let begun = self.ring.as_ref().map_or(0, |ring| ring.claim().begun);
+        let before = begun.checked_sub(self.answered + 1);
+        self.printing = before.and_then(|before| self.held.nth(before));
+    }
+
+    /// Reads what the worker has printed so far.
+    fn read_prints(&mut self, peer: Peer, streams: &mut Streams, desk: &mut Desk, sink: &mut dyn Sink) {
+        self.note_printing();
+        let (stdout, stderr) = streams.take(&mut desk.scratch, &desk.spill);
+        for (stream, output) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+            if !output.is_empty() {
+                self.print_raw(stream, &output.to_vec().unwrap_or_default(), peer, sink);
+            }
+        }
+    }
+
+    /// Gives bytes that came over descriptor 1 or 2 to the item that printed them.
     pub(crate) fn print_raw(&mut self, stream: Stream, bytes: &[u8], peer: Peer, sink: &mut dyn Sink) {
-        self.prints.keep(self.held.oldest(), stream, bytes, &self.held, peer, sink);
+        self.prints.keep(self.printing, stream, bytes, &self.held, peer, sink);
     }
 
     /// What an item printed.

@@ -101,7 +101,7 @@ impl Bench {
     fn die(mut self) -> Vec<String> {
         drop(std::mem::replace(&mut self.theirs, pipe::pair().unwrap().0));
         self.hear().unwrap();
-        let claimed = self.link.last_claim(PEER, &mut self.desk, &mut self.told);
+        let claimed = self.link.last_claim(PEER, &mut Streams::default(), &mut self.desk, &mut self.told);
         let end = End { claimed, cause: EndCause::Ended };
         let event = Event::Exited { worker: WORKER, end };
         self.desk.tell(event, Delivery::Each(&mut |_| Attempt::default()), &mut self.told);

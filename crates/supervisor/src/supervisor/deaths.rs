@@ -115,7 +115,7 @@ impl Supervisor {
             }
         }
         let claimed = match life.fault {
-            None => link.last_claim(peer, &mut self.desk, sink),
+            None => link.last_claim(peer, &mut life.streams, &mut self.desk, sink),
             Some(_) => None,
         };
         let started = claimed.or_else(|| link.oldest_held());
@@ -268,6 +268,9 @@ fn last_words(
     let (worker, peer, greeted) = (life.worker, life.peer(), life.greeted);
     let desk = &mut supervisor.desk;
     let mut words = [Vec::new(), Vec::new()];
+    if let Work::Warm(link) = &mut life.work {
+        link.note_printing();
+    }
     let streams = [(&mut life.streams.stdout, Stream::Stdout), (&mut life.streams.stderr, Stream::Stderr)];
     for ((stream, kind), words) in streams.into_iter().zip(&mut words) {
         let Some(capture) = stream else { continue };

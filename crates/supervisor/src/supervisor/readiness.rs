@@ -109,7 +109,7 @@ impl Supervisor {
         let Some(life) = self.lives.get_mut(worker) else { return };
         let peer = life.peer();
         let Some(mut control) = life.control.take() else { return };
-        let heard = control.receive(peer, &mut self.desk, sink);
+        let heard = control.receive(peer, &mut life.streams, &mut self.desk, sink);
         if matches!(heard, Ok(Filled::Closed)) {
             // It has no use for it, and says hello in its own way.
             return;
@@ -139,6 +139,9 @@ impl Supervisor {
             Stream::Stderr => &mut life.streams.stderr,
         };
         let Some(capture) = slot else { return };
+        if let Work::Warm(link) = &mut life.work {
+            link.note_printing();
+        }
         let stage = capture.read(&mut self.desk.scratch, &self.desk.spill);
         if let Work::Warm(link) = &mut life.work
             && life.greeted

@@ -55,12 +55,12 @@ impl Supervisor {
         for slot in 0..self.lives.slots() {
             let Some(life) = self.lives.in_slot(slot) else { continue };
             let (worker, peer) = (life.worker, life.peer());
-            let Life { work: Work::Warm(link), fault: None, greeted, .. } = life else { continue };
+            let Life { work: Work::Warm(link), streams, fault: None, greeted, .. } = life else { continue };
             let Link::Native(link) = &mut **link else { continue };
             if !link.has_news() {
                 continue;
             }
-            let drained = link.drain(peer, &mut self.desk, sink);
+            let drained = link.drain(peer, streams, &mut self.desk, sink);
             *greeted = link.is_greeted();
             match drained {
                 Ok(()) => self.weigh(worker, sink),

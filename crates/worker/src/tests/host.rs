@@ -17,6 +17,7 @@ use poolctl_sys::{ancillary, memfd, pipe};
 use poolctl_types::Slot;
 
 use crate::control::{Control, Gone};
+use crate::link::Prints;
 use crate::{Level, Task, current, entries, log, progress, serve, set_state, with_state};
 
 /// No test takes so long.
@@ -124,7 +125,9 @@ impl Host {
         let socket = UnixStream::from(ours);
         socket.set_nonblocking(false).expect("it is ours");
         socket.set_read_timeout(Some(DEADLINE)).expect("it is ours");
-        let worker = thread::spawn(move || serve::run(Control::new(theirs)?, entries().collect(), Slot(3)));
+        let worker = thread::spawn(move || {
+            serve::run(Control::new(theirs)?, entries().collect(), Slot(3), Prints::Loose)
+        });
         let (ring, segments) = HostEnd::new(bytes, bytes).expect("there is memory");
         let hello = Hello { version: 0, ..Hello::parse(br#"{"poolctl":1}"#).expect("a hello") };
         let mut host = Self {

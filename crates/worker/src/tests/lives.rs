@@ -56,7 +56,12 @@ fn a_worker_whose_host_vanishes_before_it_has_its_segments_ends() {
     let (ours, theirs) = poolctl_sys::pipe::stream_pair().unwrap();
     let worker = std::thread::spawn(move || {
         let control = crate::control::Control::new(theirs).unwrap();
-        crate::serve::run(control, crate::entries().collect(), poolctl_types::Slot(0))
+        crate::serve::run(
+            control,
+            crate::entries().collect(),
+            poolctl_types::Slot(0),
+            crate::link::Prints::Loose,
+        )
     });
 
     drop(ours);

@@ -11,7 +11,7 @@ use poolctl_shm::WorkerEnd;
 use poolctl_sys::{ancillary, clock, pipe, transfer};
 use poolctl_types::{Generation, ItemRange, Slot, WorkerId};
 
-use super::{Manner, NativeLink, Peer};
+use super::{Manner, NativeLink, Peer, Streams};
 use crate::block::Block;
 use crate::config::{Detail, Native};
 use crate::desk::{Delivery, Desk};
@@ -99,7 +99,7 @@ impl Bench {
     }
 
     fn hear(&mut self) -> Result<(), String> {
-        let heard = self.link.receive(PEER, &mut self.desk, &mut self.told);
+        let heard = self.link.receive(PEER, &mut Streams::default(), &mut self.desk, &mut self.told);
         while let Some(effect) = self.desk.effects.pop_front() {
             if let Effect::Dispatch { items, attempt, .. } = effect {
                 self.link.dispatch(items, attempt, &self.desk);
@@ -158,7 +158,7 @@ impl Bench {
     fn die(mut self) -> Vec<String> {
         drop(std::mem::replace(&mut self.socket, pipe::pair().unwrap().0));
         self.hear().unwrap();
-        let claimed = self.link.last_claim(PEER, &mut self.desk, &mut self.told);
+        let claimed = self.link.last_claim(PEER, &mut Streams::default(), &mut self.desk, &mut self.told);
         let end = End { claimed, cause: EndCause::Ended };
         let event = Event::Exited { worker: WORKER, end };
         self.desk.tell(event, Delivery::Each(&mut |_| Attempt::default()), &mut self.told);
