@@ -1,4 +1,4 @@
-//! How fast tasks are on this machine: `cargo run --release -p poolctl --example native_rates [rounds]`.
+//! How fast tasks are on this machine: `cargo run --release -p poolctl --example task_rates [rounds]`.
 //!
 //! One line per measurement, its best of several rounds. With a part of their names only these are taken.
 
