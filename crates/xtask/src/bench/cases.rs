@@ -6,6 +6,12 @@
 /// How a figure is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
+    /// Microseconds for one call: less is better.
+    Microseconds,
+    /// Billions of bytes in one second: more is better.
+    GigabytesPerSecond,
+    /// How many there were: less is better.
+    Count,
     /// Microseconds for one item: less is better.
     MicrosecondsPerItem,
     /// Items in one second: more is better.
@@ -14,6 +20,17 @@ pub(crate) enum Unit {
     Milliseconds,
     /// Peak resident memory: less is better.
     Mebibytes,
+}
+
+/// Where a figure comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The time of the whole line.
+    WallTime,
+    /// What `$memory` in the line reports.
+    PeakMemory,
+    /// What the line itself puts into the file `$figure`, in the unit of the case.
+    Told,
 }
 
 /// What the figure of poolctl is held against.
@@ -25,6 +42,8 @@ pub(crate) enum Target {
     AtLeast(f64),
     /// At most this.
     AtMost(f64),
+    /// That it is done at all.
+    Done,
 }
 
 /// One way to do the job.
@@ -32,7 +51,7 @@ pub(crate) enum Target {
 pub(crate) struct Runner {
     /// The words that the table shows.
     pub(crate) name: &'static str,
-    /// The line for `sh`; `$memory` in it runs a program and takes its peak memory.
+    /// The line for `sh`; [`Taken`] says what is in it.
     pub(crate) line: &'static str,
     /// How many items it does.
     pub(crate) items: u32,
@@ -48,6 +67,7 @@ pub(crate) struct Case {
     /// The heading.
     pub(crate) title: &'static str,
     pub(crate) unit: Unit,
+    pub(crate) taken: Taken,
     pub(crate) target: Target,
     /// Poolctl first.
     pub(crate) runners: &'static [Runner],
@@ -56,9 +76,14 @@ pub(crate) struct Case {
 }
 
 impl Unit {
+    /// Whether more is better.
+    pub(crate) fn is_rate(self) -> bool {
+        matches!(self, Unit::ItemsPerSecond | Unit::GigabytesPerSecond)
+    }
+
     /// Whether `a` is the better figure.
     pub(crate) fn prefers(self, a: f64, b: f64) -> bool {
-        if self == Unit::ItemsPerSecond { a > b } else { a < b }
+        if self.is_rate() { a > b } else { a < b }
     }
 }
 
@@ -66,6 +91,7 @@ const COMMANDS: Case = Case {
     name: "commands",
     title: "Empty commands: one process an item, two at a time, no argument",
     unit: Unit::MicrosecondsPerItem,
+    taken: Taken::WallTime,
     target: Target::RatioToSecond(1.35),
     times: 1,
     runners: &[
@@ -100,6 +126,7 @@ const COMMANDS_ARGUMENT: Case = Case {
     name: "commands-argument",
     title: "Empty commands: the same, with the item as its argument",
     unit: Unit::MicrosecondsPerItem,
+    taken: Taken::WallTime,
     target: Target::RatioToSecond(1.35),
     times: 1,
     runners: &[
@@ -140,6 +167,7 @@ const LINES: Case = Case {
     name: "lines",
     title: "A line filter: 5 million lines through `cat`, in order",
     unit: Unit::ItemsPerSecond,
+    taken: Taken::WallTime,
     target: Target::AtLeast(4e6),
     times: 1,
     runners: &[
@@ -168,6 +196,7 @@ const PYTHON: Case = Case {
     name: "python",
     title: "A trivial Python function: JSON lines from stdin to stdout, two workers",
     unit: Unit::ItemsPerSecond,
+    taken: Taken::WallTime,
     target: Target::AtLeast(600e3),
     times: 1,
     runners: &[
@@ -220,6 +249,7 @@ const ONE_ITEM: Case = Case {
     name: "one-item",
     title: "One item, start to end",
     unit: Unit::Milliseconds,
+    taken: Taken::WallTime,
     target: Target::AtMost(10.0),
     times: 20,
     runners: &[
@@ -243,6 +273,7 @@ const MEMORY_LINES: Case = Case {
     name: "memory-lines",
     title: "Peak memory: 20 million lines through a line filter",
     unit: Unit::Mebibytes,
+    taken: Taken::PeakMemory,
     target: Target::AtMost(64.0),
     times: 0,
     runners: &[Runner {
@@ -257,6 +288,7 @@ const MEMORY_ENDLESS: Case = Case {
     name: "memory-endless",
     title: "Peak memory: input without end, until the reader has enough",
     unit: Unit::Mebibytes,
+    taken: Taken::PeakMemory,
     target: Target::AtMost(64.0),
     times: 0,
     runners: &[Runner {
@@ -271,6 +303,7 @@ const MEMORY_SLOW_FIRST: Case = Case {
     name: "memory-slow-first",
     title: "Peak memory: a slow first item with a million behind it",
     unit: Unit::Mebibytes,
+    taken: Taken::PeakMemory,
     target: Target::AtMost(64.0),
     times: 0,
     runners: &[
@@ -289,8 +322,8 @@ const MEMORY_SLOW_FIRST: Case = Case {
     ],
 };
 
-/// Every case, in the order of the document.
-pub(crate) const CASES: [&Case; 8] = [
+/// The cases of commands, filters and functions, in the order of the document.
+pub(super) const CASES: [&Case; 8] = [
     &COMMANDS,
     &COMMANDS_ARGUMENT,
     &LINES,

@@ -44,13 +44,17 @@ pub(crate) fn of_time(unit: Unit, time: Duration, items: u32) -> f64 {
     match unit {
         Unit::MicrosecondsPerItem => seconds * 1e6 / f64::from(items),
         Unit::ItemsPerSecond => f64::from(items) / seconds,
-        Unit::Milliseconds | Unit::Mebibytes => seconds * 1e3,
+        Unit::Microseconds => seconds * 1e6,
+        Unit::Milliseconds => seconds * 1e3,
+        Unit::GigabytesPerSecond | Unit::Mebibytes | Unit::Count => {
+            unreachable!("{unit:?} is not taken from the time")
+        }
     }
 }
 
 /// How many times better poolctl's figure is than `other`'s.
 pub(crate) fn times_better(unit: Unit, ours: f64, other: f64) -> f64 {
-    if unit == Unit::ItemsPerSecond { ours / other } else { other / ours }
+    if unit.is_rate() { ours / other } else { other / ours }
 }
 
 /// Holds poolctl's best against the target.
@@ -59,6 +63,7 @@ pub(crate) fn verdict(target: Target, ours: Option<f64>, second: Option<f64>) ->
         (Target::RatioToSecond(most), Some(ours), Some(second)) => ours <= most * second,
         (Target::AtLeast(least), Some(ours), _) => ours >= least,
         (Target::AtMost(most), Some(ours), _) => ours <= most,
+        (Target::Done, Some(_), _) => true,
         _ => return Verdict::Unknown,
     };
     if met { Verdict::Met } else { Verdict::Missed }

@@ -35,6 +35,11 @@ pub(crate) fn child(report: &str, program: &str, arguments: &[&str]) -> Result<E
 }
 
 /// Reads such a report: peak memory in MiB.
-pub(crate) fn read_report(path: &Path) -> Option<f64> {
-    fs::read_to_string(path).ok()?.trim().parse::<f64>().ok().map(|kib| kib / 1024.0)
+pub(crate) fn read_memory(path: &Path) -> Option<f64> {
+    read_figure(path).map(|kib| kib / 1024.0)
+}
+
+/// Reads a figure that a runner wrote.
+pub(crate) fn read_figure(path: &Path) -> Option<f64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -7,6 +7,7 @@ mod cases;
 mod figures;
 mod machine;
 pub(crate) mod measure;
+mod native_cases;
 mod report;
 mod scratch;
 
@@ -18,9 +19,12 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::{root, tools};
-use cases::{CASES, Case, Runner, Unit};
+use cases::{Case, Runner, Taken};
 use figures::Figures;
 use scratch::{Scratch, ScratchError};
+
+/// The program that measures pools of tasks, among the examples.
+const PROGRAM: &str = "native_rates";
 
 /// Where the tables are shown.
 const SHOWN_IN: &str = "docs/performance.md";
@@ -49,8 +53,8 @@ pub(crate) enum BenchError {
     /// A runner printed something else than it must.
     #[error("its output is not {output}: {line}")]
     WrongOutput { line: &'static str, output: &'static str },
-    /// Memory was asked for and there is no figure.
-    #[error("no peak memory was reported: {line}")]
+    /// A figure was to be written into a file and is not there.
+    #[error("no figure was reported: {line}")]
     NoReport { line: &'static str },
     /// The document could not be read or written.
     #[error("failed to renew {path}")]
@@ -92,8 +96,8 @@ impl Options {
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode, BenchError> {
     let options = Options::parse(words)?;
     let chosen: Vec<&Case> = match &options.only {
-        None => CASES.to_vec(),
-        Some(name) => CASES.into_iter().filter(|case| case.name == name).collect(),
+        None => cases().collect(),
+        Some(name) => cases().filter(|case| case.name.starts_with(name.as_str())).collect(),
     };
     if let (true, Some(name)) = (chosen.is_empty(), options.only) {
         return Err(BenchError::NoSuchCase { name });
@@ -116,19 +120,32 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode, BenchError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// All cases, in the order of the document.
+fn cases() -> impl Iterator<Item = &'static Case> {
+    cases::CASES.into_iter().chain(native_cases::CASES)
+}
+
 fn build(top: &Path) -> Result<(), BenchError> {
-    let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--locked", "--bin", "poolctl"]).current_dir(top);
-    let status =
-        command.status().map_err(|source| BenchError::Run { program: "cargo".to_owned(), source })?;
-    if status.success() { Ok(()) } else { Err(BenchError::Failed { line: "cargo build --release" }) }
+    for what in
+        [&["--bin", "poolctl", "--bin", "pool-worker"][..], &["--package", "xtask", "--example", PROGRAM]]
+    {
+        let mut command = Command::new("cargo");
+        command.args(["build", "--release", "--locked"]).args(what).current_dir(top);
+        let status =
+            command.status().map_err(|source| BenchError::Run { program: "cargo".to_owned(), source })?;
+        if !status.success() {
+            return Err(BenchError::Failed { line: "cargo build --release" });
+        }
+    }
+    Ok(())
 }
 
 /// PATH with the release build first.
 fn search_path(top: &Path) -> OsString {
     let folder = root::release_binary(top).parent().map(Path::to_path_buf).unwrap_or_default();
     let rest = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(folder).chain(std::env::split_paths(&rest));
+    let ours = [folder.join("examples"), folder];
+    let folders = ours.into_iter().chain(std::env::split_paths(&rest));
     std::env::join_paths(folders).unwrap_or(rest.clone())
 }
 
@@ -155,7 +172,7 @@ impl Bench<'_> {
         for _ in 0..rounds {
             for (runner, figures) in case.runners.iter().zip(&mut figures) {
                 if is_there(runner) {
-                    figures.push(self.round(case.unit, runner)?);
+                    figures.push(self.round(case, runner)?);
                 }
             }
         }
@@ -163,14 +180,14 @@ impl Bench<'_> {
     }
 
     /// One run of one runner: its figure, once its output has been compared.
-    fn round(&self, unit: Unit, runner: &Runner) -> Result<f64, BenchError> {
+    fn round(&self, case: &Case, runner: &Runner) -> Result<f64, BenchError> {
         let failed = |source| BenchError::Run { program: runner.line.to_owned(), source };
-        let (output, report) = (self.scratch.file("output"), self.scratch.file("memory"));
+        let (output, report) = (self.scratch.file("output"), self.scratch.file("report"));
         let own = std::env::current_exe().map_err(failed)?;
         let mut command = Command::new("sh");
         command.args(["-c", runner.line]).current_dir(self.scratch.path()).env("PATH", &self.path);
         command.env("memory", format!("{} measure {}", own.display(), report.display()));
-        command.stdin(Stdio::null()).stdout(File::create(&output).map_err(failed)?);
+        command.env("figure", &report).stdin(Stdio::null()).stdout(File::create(&output).map_err(failed)?);
         let begun = Instant::now();
         let status = command.status().map_err(failed)?;
         let time = begun.elapsed();
@@ -180,17 +197,19 @@ impl Bench<'_> {
         if !scratch::same_content(&output, &self.scratch.file(runner.output)).map_err(failed)? {
             return Err(BenchError::WrongOutput { line: runner.line, output: runner.output });
         }
-        if unit == Unit::Mebibytes {
-            return measure::read_report(&report).ok_or(BenchError::NoReport { line: runner.line });
-        }
-        Ok(figures::of_time(unit, time, runner.items))
+        let figure = match case.taken {
+            Taken::WallTime => Some(figures::of_time(case.unit, time, runner.items)),
+            Taken::PeakMemory => measure::read_memory(&report),
+            Taken::Told => measure::read_figure(&report),
+        };
+        figure.ok_or(BenchError::NoReport { line: runner.line })
     }
 }
 
 /// Whether the program that the runner begins with is installed; poolctl and the floor are.
 fn is_there(runner: &Runner) -> bool {
     let program = runner.line.trim_start_matches("exec ").split(' ').next().unwrap_or_default();
-    !["parallel", "python3"].contains(&program) || tools::find(program).is_some()
+    !["parallel", "python3", "strace"].contains(&program) || tools::find(program).is_some()
 }
 
 #[cfg(test)]
@@ -208,11 +227,11 @@ mod tests {
 
     #[test]
     fn every_case_has_poolctl_first_and_a_name_of_its_own() {
-        let mut names: Vec<_> = CASES.iter().map(|case| case.name).collect();
+        let mut names: Vec<_> = cases().map(|case| case.name).collect();
         names.sort_unstable();
         names.dedup();
 
-        assert_eq!(names.len(), CASES.len());
-        assert!(CASES.iter().all(|case| case.runners[0].name.contains("poolctl map")));
+        assert_eq!(names.len(), cases().count());
+        assert!(cases().all(|case| case.runners[0].name.contains("poolctl")));
     }
 }

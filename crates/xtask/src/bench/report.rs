@@ -32,6 +32,7 @@ pub(crate) fn target(case: &Case, ours: Option<f64>, second: Option<f64>) -> Str
         Target::RatioToSecond(most) => format!("at most {most} × the floor"),
         Target::AtLeast(least) => format!("at least {}", shown(case.unit, least)),
         Target::AtMost(most) => format!("at most {}", shown(case.unit, most)),
+        Target::Done => "done".to_owned(),
     };
     let got = match (case.target, ours, second) {
         (Target::RatioToSecond(_), Some(ours), Some(second)) => format!("{:.2} ×", ours / second),
@@ -58,6 +59,9 @@ fn shown(unit: Unit, value: f64) -> String {
         Unit::ItemsPerSecond if value >= 1e6 => format!("{:.2} M/s", value / 1e6),
         Unit::ItemsPerSecond if value >= 1e4 => format!("{:.0} k/s", value / 1e3),
         Unit::ItemsPerSecond => format!("{value:.0} /s"),
+        Unit::Microseconds => format!("{value:.2} µs"),
+        Unit::GigabytesPerSecond => format!("{value:.2} GB/s"),
+        Unit::Count => format!("{value:.0}"),
         Unit::Milliseconds => format!("{value:.1} ms"),
         Unit::Mebibytes => format!("{value:.1} MiB"),
     }
@@ -69,7 +73,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cases::Runner;
+    use super::super::cases::{Runner, Taken};
     use super::*;
 
     #[test]
@@ -78,6 +82,7 @@ mod tests {
             name: "x",
             title: "X",
             unit: Unit::MicrosecondsPerItem,
+            taken: Taken::WallTime,
             target: Target::RatioToSecond(1.35),
             times: 1,
             runners: &[

@@ -13,6 +13,16 @@ pub(crate) struct Scratch {
     folder: TempDir,
 }
 
+/// Counts of numbers whose squares are added up, and what they are called.
+const SUMS: [(&str, u64); 6] = [
+    ("3k", 3_000),
+    ("4k", 4_000),
+    ("50k", 50_000),
+    ("1m", 1_000_000),
+    ("2m", 2_000_000),
+    ("10m", 10_000_000),
+];
+
 /// Why it could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ScratchError {
@@ -22,9 +32,9 @@ pub(crate) enum ScratchError {
     /// The C compiler could not be run.
     #[error("failed to run cc")]
     Compiler { source: io::Error },
-    /// The C compiler did not accept the floor.
-    #[error("cc failed on floor.c")]
-    Compile,
+    /// The C compiler did not accept a floor.
+    #[error("cc failed on {program}.c")]
+    Compile { program: &'static str },
 }
 
 impl Scratch {
@@ -34,16 +44,26 @@ impl Scratch {
         let scratch = Self { folder: tempfile::tempdir().map_err(failed)? };
         scratch.text("functions.py", include_str!("functions.py"))?;
         scratch.text("pools.py", include_str!("pools.py"))?;
+        scratch.text("natives.py", include_str!("natives.py"))?;
         scratch.text("empty", "")?;
-        for (name, count) in [("1", 1), ("100", 100), ("400", 400), ("4k", 4_000), ("5m", 5_000_000)] {
+        for (name, count) in
+            [("1", 1), ("100", 100), ("400", 400), ("4k", 4_000), ("5m", 5_000_000), ("10m", 10_000_000)]
+        {
             scratch.numbers(name, count, |n| n)?;
         }
-        for (name, count) in [("20k", 20_000), ("1m", 1_000_000)] {
+        for (name, count) in [("20k", 20_000), ("1m", 1_000_000), ("10m", 10_000_000)] {
             scratch.numbers(name, count, |n| n)?;
             scratch.numbers(&format!("{name}.squares"), count, |n| n * n)?;
         }
+        for (name, count) in SUMS {
+            scratch.text(&format!("{name}.sum"), &format!("{}\n", sum_of_squares(count)))?;
+        }
+        for (name, text) in [("reversed", "reversed\n"), ("two-squares", "1 4\n"), ("500-workers", "500\n")] {
+            scratch.text(name, text)?;
+        }
         scratch.sh("seq 20000000 | cksum >20m.cksum")?;
-        scratch.compile_floor()?;
+        scratch.compile("floor", include_str!("floor.c"))?;
+        scratch.compile("trips", include_str!("trips.c"))?;
         Ok(scratch)
     }
 
@@ -79,14 +99,20 @@ impl Scratch {
         if status.success() { Ok(()) } else { Err(failed(io::ErrorKind::Other.into())) }
     }
 
-    fn compile_floor(&self) -> Result<(), ScratchError> {
-        self.text("floor.c", include_str!("floor.c"))?;
+    fn compile(&self, program: &'static str, source: &str) -> Result<(), ScratchError> {
+        let file = format!("{program}.c");
+        self.text(&file, source)?;
         let mut command = Command::new("cc");
-        command.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o", "floor", "floor.c"]);
+        command.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o", program, &file]);
         let status = command.current_dir(self.path()).status();
         let status = status.map_err(|source| ScratchError::Compiler { source })?;
-        if status.success() { Ok(()) } else { Err(ScratchError::Compile) }
+        if status.success() { Ok(()) } else { Err(ScratchError::Compile { program }) }
     }
+}
+
+/// The sum of the squares of the numbers from 0 on, which wraps at 2^64.
+fn sum_of_squares(count: u64) -> u64 {
+    (0..count).fold(0, |sum: u64, n| sum.wrapping_add(n.wrapping_mul(n)))
 }
 
 /// Whether the two files hold the same bytes.
