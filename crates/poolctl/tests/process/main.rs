@@ -36,7 +36,7 @@ const TESTS: &[(&str, fn())] = tests! {
     threads: a_closure_gives_its_result, a_task_gives_its_result, a_panic_is_an_error_and_the_thread_goes_on,
         a_callback_runs_before_the_result_is_given, a_wait_may_be_limited, a_waiting_task_is_cancelled_and_a_running_one_is_not,
         a_task_may_wait_for_tasks_of_its_own_pool, a_result_is_a_future, every_thread_runs_the_initializer,
-        a_failed_initializer_is_told, a_thread_has_its_state_and_ends_with_a_result, a_task_knows_where_it_runs, a_pool_grows_and_shrinks, a_closed_pool_ends_what_it_has,
+        a_failed_initializer_is_told, a_thread_has_its_state_and_ends_with_a_result, a_state_is_dropped_in_good_order, a_task_knows_where_it_runs, a_pool_grows_and_shrinks, a_closed_pool_ends_what_it_has,
         a_terminated_pool_cancels_what_waits, a_dropped_pool_has_no_thread_left, a_full_window_blocks;
     threads_many: results_come_in_the_order_of_items, a_map_runs_everything_and_tells_the_first_error,
         a_map_may_be_awaited_and_called_back, no_items_give_no_results, a_slice_is_mapped, an_endless_input_is_taken_as_it_is_wanted,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use poolctl::{TaskError, ThreadPool, ThreadResult, ThreadStartError};
 use poolctl_testkit::{DEADLINE, wait_until};
+use poolctl_worker::{set_state, with_state};
 
 use crate::tasks::{begin_counting, call, calls, half, panics, product, square, whereabouts};
 
@@ -214,6 +215,26 @@ pub(crate) fn a_thread_has_its_state_and_ends_with_a_result() {
     assert!(early.is_empty());
     let results: Vec<u32> = results.into_iter().map(|(_, result)| result.expect("it has a state")).collect();
     assert_eq!(results, [12]);
+}
+
+/// Tells, when it is dropped, that it can still look for other states.
+struct Parting(Sender<bool>);
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        let has_another = with_state(|_: &mut u8| ()).is_ok();
+        self.0.send(has_another).expect("the test waits");
+    }
+}
+
+pub(crate) fn a_state_is_dropped_in_good_order() {
+    let (tell, told) = channel();
+    let pool = pool(1);
+    pool.run(move || set_state(Parting(tell))).expect("it does not panic");
+
+    pool.join().expect("no fork");
+
+    assert_eq!(told.try_recv(), Ok(false));
 }
 
 pub(crate) fn a_task_knows_where_it_runs() {
