@@ -10,6 +10,7 @@ pub mod travel;
 
 mod current;
 mod failure;
+mod panics;
 mod state;
 
 mod outlet;
@@ -28,8 +29,6 @@ mod link;
 mod journal;
 
 pub mod nested;
-
-mod panics;
 
 mod life;
 

@@ -12,6 +12,20 @@ thread_local! {
     static IN_TASK: Cell<bool> = const { Cell::new(false) };
     /// Where the last panic in a task of this thread was.
     static TRACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// In which element of a slice it was.
+    static ELEMENT: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The element of a slice that a task runs on: told with its panic.
+pub(crate) struct Element(pub(crate) u64);
+
+impl Drop for Element {
+    #[inline]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            ELEMENT.set(Some(self.0));
+        }
+    }
 }
 
 /// From now on panics of tasks are not printed but kept for who catches them; all others go where they went.
@@ -37,7 +51,10 @@ pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, RemoteError> {
     let done = catch_unwind(AssertUnwindSafe(work));
     IN_TASK.set(false);
     done.map_err(|payload| {
-        let msg = message_of(&*payload);
+        let msg = match ELEMENT.take() {
+            Some(element) => format!("element {element}: {}", message_of(&*payload)),
+            None => message_of(&*payload),
+        };
         // A payload whose own drop panics is no reason to go down.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);

@@ -7,6 +7,7 @@ use poolctl_protocol::RemoteError;
 use poolctl_sys::transfer;
 
 use crate::failure;
+use crate::panics::Element;
 use crate::task::Task;
 
 /// How many bytes are read at once: they stay in the nearest caches until they are written back.
@@ -58,10 +59,12 @@ fn map<K: Task<Args: Pod, Output: Pod>>(
     results: &mut [K::Output],
     first: u64,
 ) -> Result<(), RemoteError> {
+    let mut element = Element(first);
     for (index, (argument, result)) in arguments.iter().zip(results).enumerate() {
+        element.0 = first + index as u64;
         match K::call(*argument) {
             Ok(value) => *result = value,
-            Err(error) => return Err(of_element(error, first + index as u64)),
+            Err(error) => return Err(of_element(error, element.0)),
         }
     }
     Ok(())

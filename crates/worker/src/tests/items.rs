@@ -72,6 +72,22 @@ fn more_results_than_the_ring_holds_wait_for_room() {
 }
 
 #[test]
+fn a_sleeping_host_is_kicked_when_it_must_make_room() {
+    let mut host = Host::with_rings(16 << 10);
+    let items = vec![("x".to_owned(), 9000); 4];
+
+    for _ in 0..100 {
+        host.ring.sleep();
+        host.post(repeat, &items);
+        for _ in &items {
+            assert_eq!(host.next_of(repeat).len(), 9000);
+        }
+    }
+
+    host.end();
+}
+
+#[test]
 fn results_just_around_the_border_to_a_parcel_arrive() {
     let mut host = Host::new();
     // A text has 8 bytes of length before it.

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use poolctl_sys::{memfd, transfer};
 
-use super::host::{Host, Said, bytes_of, double, flip, repeat};
+use super::host::{Host, Said, bytes_of, double, flip, panic_at_seven, repeat};
 use crate::travel::{Encoder, parcel_base};
 use crate::{Landed, Task};
 
@@ -93,5 +93,20 @@ fn pieces_of_a_slice_go_from_segment_to_segment() {
     assert_eq!(refused.msg, "`life.repeat` does not map plain data to plain data");
     let results: Vec<i64> = transfer::read_vec_at(segments[1].as_fd(), 50_000, 0).unwrap();
     assert!(results.iter().zip(&numbers).all(|(result, number)| *result == number * 2));
+    host.end();
+}
+
+#[test]
+fn the_element_that_panics_in_a_slice_is_named() {
+    let mut host = Host::new();
+    let numbers: Vec<i64> = (0..50_000).map(|number| if number == 33_333 { 7 } else { 0 }).collect();
+    let input = memfd::with_contents("test", bytemuck::cast_slice(&numbers)).unwrap();
+    let output = memfd::sealed("test", 400_000).unwrap();
+
+    host.post_slice(panic_at_seven, &[input, output], 10, 49_990);
+    host.post(panic_at_seven, &[7]);
+
+    assert_eq!(host.next_error().msg, "element 33333: seven: 7");
+    assert_eq!(host.next_error().msg, "seven: 7");
     host.end();
 }
