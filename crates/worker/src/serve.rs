@@ -129,14 +129,7 @@ fn take_descriptors(asked: &Asked) -> io::Result<(Control, Vec<OwnedFd>)> {
 }
 
 fn prepare(asked: &Asked, entries: &[&Entry]) -> Result<(), RemoteError> {
-    let twin = entries.windows(2).find(|pair| pair[0].name == pair[1].name);
-    if let Some([one, other]) = twin {
-        let msg = format!(
-            "two tasks are called `{}`: {} and {}; give one another name with `#[task(name = \"…\")]`",
-            one.name, one.signature, other.signature
-        );
-        return Err(lasting("DuplicateTask", msg));
-    }
+    refuse_twins(entries)?;
     if !asked.processors.is_empty() {
         affinity::set(&asked.processors).map_err(|error| {
             let msg = format!("failed to keep to processors {:?}: {error}", asked.processors);
@@ -146,6 +139,19 @@ fn prepare(asked: &Asked, entries: &[&Entry]) -> Result<(), RemoteError> {
     if let Err(error) = inherited::forget(&VARIABLES) {
         // Children are still told apart by their parent's pid.
         tracing::debug!(%error, "the environment keeps the worker's variables");
+    }
+    Ok(())
+}
+
+/// A task is found by its name alone.
+pub(crate) fn refuse_twins(entries: &[&Entry]) -> Result<(), RemoteError> {
+    let twin = entries.windows(2).find(|pair| pair[0].name == pair[1].name);
+    if let Some([one, other]) = twin {
+        let msg = format!(
+            "two tasks are called `{}`: {} and {}; give one another name with `#[task(name = \"…\")]`",
+            one.name, one.signature, other.signature
+        );
+        return Err(lasting("DuplicateTask", msg));
     }
     Ok(())
 }

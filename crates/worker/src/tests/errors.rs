@@ -1,6 +1,11 @@
 //! Items that go wrong, and hurt no other.
 
-use poolctl_protocol::{Encoding, MessageHeader, MessageKind, NO_FUNCTION};
+use poolctl_protocol::{Encoding, MessageHeader, MessageKind, NO_FUNCTION, Record, RecordKind, RemoteError};
+use poolctl_shm::{HostEnd, WorkerEnd};
+use poolctl_sys::pipe;
+
+use crate::control::Control;
+use crate::link::{Link, Prints};
 
 use super::host::{Host, double, panic_at_seven, refuse, repeat};
 
@@ -80,6 +85,28 @@ fn an_endless_message_is_shortened_to_what_fits() {
     let error = host.next_error();
     assert!(error.msg.contains("bytes left out") && error.msg.len() < 17_000, "{}", error.msg.len());
     host.end();
+}
+
+#[test]
+fn an_error_that_its_escapes_blow_up_loses_its_trace() {
+    let (_socket, theirs) = pipe::stream_pair().unwrap();
+    let (mut ring, segments) = HostEnd::new(256 << 10, 256 << 10).unwrap();
+    let end = WorkerEnd::attach(segments.tasks, segments.results).unwrap();
+    let link = Link::new(end, Control::new(theirs).unwrap(), Prints::Loose);
+    let escaped = |count| "\u{1}".repeat(count);
+    let error = RemoteError {
+        trace: Some(escaped(40_000)),
+        msg: escaped(10_000),
+        type_name: String::new(),
+        retry: None,
+    };
+
+    link.publish_error(RecordKind::Err, None, error.clone());
+
+    let mut records = Vec::new();
+    ring.drain(&mut records).unwrap();
+    let told = RemoteError::parse(Record::parse(&records).unwrap().payload).unwrap();
+    assert_eq!(told, RemoteError { trace: None, ..error });
 }
 
 #[test]

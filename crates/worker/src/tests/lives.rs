@@ -82,3 +82,18 @@ fn a_worker_whose_host_vanishes_while_it_needs_a_segment_ends() {
 
     assert!(matches!(worker.join().unwrap(), Err(Gone::Closed | Gone::Socket { .. })));
 }
+
+#[test]
+fn two_tasks_of_one_name_keep_a_worker_from_starting() {
+    let entry = crate::entries().find(|entry| entry.name == "life.double").unwrap();
+
+    let alone = crate::serve::refuse_twins(&[entry]);
+    let twins = crate::serve::refuse_twins(&[entry, entry]).unwrap_err();
+
+    assert!(alone.is_ok());
+    assert!(
+        twins.msg.starts_with("two tasks are called `life.double`: fn(i64) -> i64 and "),
+        "{}",
+        twins.msg
+    );
+}
