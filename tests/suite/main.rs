@@ -29,6 +29,7 @@ mod memory;
 mod native;
 mod native_deaths;
 mod native_memory;
+mod native_rules;
 mod nothing_lost;
 mod offers;
 mod output;

@@ -97,3 +97,13 @@ fn nothing() -> i64 {
 fn join(first: &str, second: i64, third: Option<bool>) -> String {
     format!("{first}-{second}-{third:?}")
 }
+
+/// A hundred thousand letters; as `gated`, and leaves a letter in the file `ran`.
+#[poolctl::task]
+fn heavy(x: i64) -> io::Result<String> {
+    OpenOptions::new().create(true).append(true).open("ran")?.write_all(b"x")?;
+    if x == 1 {
+        fs::read("gate")?;
+    }
+    Ok("y".repeat(100_000))
+}
