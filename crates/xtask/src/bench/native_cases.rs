@@ -129,14 +129,9 @@ const ARRAYS: Case = Case {
     target: Target::AtLeast(3.0),
     times: 1,
     runners: &[
-        runner("poolctl, `Vec<f64>`, turned round", "native_rates arrays poolctl 20", 20, "reversed"),
-        runner("procspawn, `Vec<f64>`, turned round", "native_rates arrays procspawn 3", 3, "reversed"),
-        runner(
-            "`multiprocessing.Pool.apply`, `bytes`, turned round",
-            "python3 natives.py arrays 5",
-            5,
-            "reversed",
-        ),
+        runner("poolctl, `Vec<f64>`", "native_rates arrays poolctl 20", 20, "swapped"),
+        runner("procspawn, `Vec<f64>`", "native_rates arrays procspawn 3", 3, "swapped"),
+        runner("`multiprocessing.Pool.apply`, `bytearray`", "python3 natives.py arrays 5", 5, "swapped"),
     ],
 };
 

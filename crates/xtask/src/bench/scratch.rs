@@ -58,7 +58,7 @@ impl Scratch {
         for (name, count) in SUMS {
             scratch.text(&format!("{name}.sum"), &format!("{}\n", sum_of_squares(count)))?;
         }
-        for (name, text) in [("reversed", "reversed\n"), ("two-squares", "1 4\n"), ("500-workers", "500\n")] {
+        for (name, text) in [("swapped", "swapped\n"), ("two-squares", "1 4\n"), ("500-workers", "500\n")] {
             scratch.text(name, text)?;
         }
         scratch.sh("seq 20000000 | cksum >20m.cksum")?;
