@@ -163,7 +163,7 @@ impl<'a, A: Pod, B: Pod> SliceMap<'a, A, B> {
     /// A piece has failed, at its first element unless the error says at which.
     fn fail(&mut self, index: u64, mut source: TaskError) {
         let mut item = self.first(index) as u64;
-        if let TaskError::Failed { message, .. } = &mut source
+        if let TaskError::Failed { message, .. } | TaskError::Panicked { message, .. } = &mut source
             && let Some((element, rest)) =
                 message.strip_prefix("element ").and_then(|text| text.split_once(": "))
             && let Ok(element) = element.parse::<u64>()

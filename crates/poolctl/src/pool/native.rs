@@ -192,8 +192,8 @@ impl Pool<Native> {
     /// - `output`: as long as `input`.
     ///
     /// # Errors
-    /// The first element known to have failed; where a panic or a death takes a piece of the slice with it, the first
-    /// of that piece. Elements of pieces that failed are left as they were.
+    /// The first element known to have failed; where a worker's death takes a piece of the slice with it, the first of
+    /// that piece. Elements of pieces that failed are left as they were.
     ///
     /// # Panics
     /// If the slices are not equally long.

@@ -4,7 +4,7 @@ use poolctl::{Array, MapError, SharedMemory, TaskError};
 use poolctl_testkit::Sandbox;
 
 use crate::fixture::{built, of};
-use crate::tasks::{add_one_to_all, copy_front_to_back, half, repeated, reversed, square};
+use crate::tasks::{add_one_to_all, copy_front_to_back, half, panic_at_seven, repeated, reversed, square};
 
 /// 16 MB.
 const MANY: usize = 2 << 20;
@@ -61,6 +61,14 @@ pub(crate) fn a_slice_names_the_element_that_failed() {
     let TaskError::Failed { message, .. } = source else { panic!("another error: {source}") };
     assert_eq!((item, message.as_str()), (123_456, "5 is odd"));
     assert_eq!(output[499_999], 499_999, "the others are done");
+    let mut sevens = vec![1; 100_000];
+    sevens[77_777] = 7;
+    let panicked =
+        pool.map_slice(panic_at_seven, &sevens, &mut vec![0; 100_000]).expect_err("it panics at 7");
+    assert!(
+        matches!(panicked, MapError { item: 77_777, source: TaskError::Panicked { .. } }),
+        "{panicked:?}"
+    );
 }
 
 pub(crate) fn a_slice_goes_on_without_memory_to_spare() {
