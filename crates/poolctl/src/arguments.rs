@@ -44,7 +44,7 @@ pub(crate) fn write_arguments<T: Task>(args: &T::Args, into: &mut Batch<'_>) -> 
 
 /// The descriptors of an item, the parcel with its large buffers last.
 #[cold]
-fn pack(encoder: &Encoder<'_>, parcels: &Parcels) -> Result<Luggage, TaskError> {
+pub(crate) fn pack(encoder: &Encoder<'_>, parcels: &Parcels) -> Result<Luggage, TaskError> {
     let files = encoder.attachments().iter().cloned();
     let mut attachments: Vec<_> = files.map(Attachment::File).collect();
     let bytes = encoder.parcel_bytes();

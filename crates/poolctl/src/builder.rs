@@ -22,6 +22,7 @@ use self::target::Aim;
 use crate::init::can_be_keeper;
 use crate::kind::{Kind, Native};
 use crate::pool::Pool;
+use crate::task_error::TaskError;
 
 /// Items in flight, unless the user says otherwise.
 const WINDOW: u64 = 65_536;
@@ -83,13 +84,20 @@ pub enum BuildError {
         /// Why.
         source: EncodeError,
     },
-    /// The arguments of an initializer or exit function are larger than a message, or carry handles.
-    #[error(
-        "the arguments of `{function}`, which every worker runs, are too large or carry handles; give them to tasks"
-    )]
-    HeavyArguments {
+    /// Large arguments of an initializer have no room in shared memory.
+    #[error("the arguments of `{function}` have no room")]
+    NoRoom {
         /// Which function.
         function: &'static str,
+        /// Why.
+        source: TaskError,
+    },
+    /// The arguments of an initializer or exit function are longer than a message, where vectors of numbers do not count;
+    /// or those of an exit function carry such vectors, or handles.
+    #[error("the arguments of `{function}`, which every worker runs, are too large")]
+    HeavyArguments {
+        /// Which function.
+        function: String,
     },
     /// A pool without workers does nothing.
     #[error("a pool needs at least one worker")]

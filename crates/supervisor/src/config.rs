@@ -9,6 +9,7 @@ use std::time::Duration;
 use poolctl_protocol::Encoding;
 use poolctl_types::{Item, Slot};
 
+use crate::block::Attachment;
 use crate::parcels::Parcels;
 
 /// What a pool runs, and under which rules.
@@ -90,6 +91,8 @@ pub struct Native {
     pub function: Option<Arc<str>>,
     /// What each worker runs before its first item: a function and its argument.
     pub initializer: Option<(Arc<str>, Vec<u8>)>,
+    /// The descriptors that go to each worker with the initializer's argument.
+    pub initializer_attachments: Vec<Attachment>,
     /// What each worker that is let go runs before it ends; its results are kept.
     pub exit_function: Option<(Arc<str>, Vec<u8>)>,
     /// The processors of the worker in each slot; slots beyond the last begin with the first again. Empty: all.

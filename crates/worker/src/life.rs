@@ -227,10 +227,15 @@ impl Life {
         let entry = self.entries.get(header.function as usize).ok_or_else(no_such_function)?;
         let (_, item) = payload.split_at_checked(ends_bytes(header.count)).unwrap_or_default();
         let item = item.strip_suffix(b"\n").unwrap_or(item);
+        let attachments = self.link.attachments(header.attachments);
+        let attachments = attachments
+            .map_err(|_| failure::lasting("ArgumentError", "its descriptors did not come".to_owned()))?;
         let mut grants = NoGrants;
         let mut outlet = Outlet::new(Vec::new(), &mut grants);
         panics::caught(|| match header.encoding {
-            Encoding::Binary => (entry.binary)(&mut Decoder::new(item), &mut outlet),
+            Encoding::Binary => {
+                (entry.binary)(&mut Decoder::with_attachments(item, attachments), &mut outlet)
+            }
             Encoding::Json => (entry.json)(item, outlet.text()),
         })??;
         outlet.limit(MAX_INLINE_BYTES)?;

@@ -1,17 +1,34 @@
 //! Pools of tasks: what their workers are, and what they do besides tasks.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use poolctl_supervisor::Parcels;
+use poolctl_supervisor::{Attachment, Parcels};
 use poolctl_worker::{Encoder, Task};
 
 use super::target::Aim;
 use super::{BuildError, PoolBuilder};
+use crate::arguments::pack;
 use crate::kind::Native;
 
-/// A call that is made in each worker: the function, and its encoded arguments.
-pub(super) type OwnCall = (Arc<str>, Vec<u8>);
+/// What one message to a worker holds of arguments, in bytes. Vectors of numbers do not count.
+const MAX_ARGUMENT_BYTES: usize = 64 << 10;
+
+/// A call that is made in each worker.
+#[derive(Debug)]
+pub(super) struct OwnCall {
+    pub(super) function: Arc<str>,
+    /// Its encoded arguments.
+    pub(super) arguments: Vec<u8>,
+    /// What goes along with them.
+    pub(super) attachments: Vec<Attachment>,
+}
+
+/// Arguments that are encoded when it is known where the large ones go.
+pub(super) struct Pending(Box<Encode>);
+
+type Encode = dyn FnOnce(&Parcels) -> Result<OwnCall, BuildError> + Send;
 
 impl PoolBuilder<Native> {
     /// The program that the workers are: one that has the tasks and calls [`init`](crate::init()) first thing in its
@@ -22,15 +39,17 @@ impl PoolBuilder<Native> {
     }
 
     /// What each worker runs before its first task. If it fails, so does the start of the worker.
+    ///
+    /// Large arguments are kept for as long as the pool, for workers to come.
     pub fn initializer<T: Task>(mut self, task: T, args: T::Args) -> Self {
-        self.native().initializer = Some(own_call(task, &args));
+        self.native().initializer = Some(Pending::new(task, args));
         self
     }
 
     /// What each worker runs before it ends, unless it is killed; see
     /// [`Pool::exit_results`](crate::Pool::exit_results).
     pub fn exit_function<T: Task>(mut self, task: T, args: T::Args) -> Self {
-        self.native().exit_function = Some(own_call(task, &args));
+        self.native().exit_function = Some(Pending::new(task, args));
         self
     }
 
@@ -68,13 +87,40 @@ impl PoolBuilder<Native> {
     }
 }
 
-/// The call, if it can travel: on its own, for there is nothing that could go along.
-fn own_call<T: Task>(_task: T, args: &T::Args) -> Result<OwnCall, BuildError> {
-    let mut encoder = Encoder::new();
-    let bad = |source| BuildError::BadArguments { function: T::NAME, source };
-    T::encode_args(args, &mut encoder).map_err(bad)?;
-    if encoder.parcel_bytes() > 0 || !encoder.attachments().is_empty() {
-        return Err(BuildError::HeavyArguments { function: T::NAME });
+impl Pending {
+    fn new<T: Task>(_task: T, args: T::Args) -> Self {
+        Self(Box::new(move |parcels| {
+            let mut encoder = Encoder::new();
+            let bad = |source| BuildError::BadArguments { function: T::NAME, source };
+            T::encode_args(&args, &mut encoder).map_err(bad)?;
+            let no_room = |source| BuildError::NoRoom { function: T::NAME, source };
+            let (attachments, _) = pack(&encoder, parcels).map_err(no_room)?;
+            let (arguments, _) = encoder.into_parts();
+            if arguments.len() > MAX_ARGUMENT_BYTES {
+                return Err(BuildError::HeavyArguments { function: T::NAME.to_owned() });
+            }
+            Ok(OwnCall { function: T::NAME.into(), arguments, attachments })
+        }))
     }
-    Ok((T::NAME.into(), encoder.into_parts().0))
+
+    /// The call.
+    pub(super) fn encode(self, parcels: &Parcels) -> Result<OwnCall, BuildError> {
+        (self.0)(parcels)
+    }
+}
+
+impl OwnCall {
+    /// The call, if nothing goes along with it.
+    pub(super) fn alone(self) -> Result<(Arc<str>, Vec<u8>), BuildError> {
+        if self.attachments.is_empty() {
+            return Ok((self.function, self.arguments));
+        }
+        Err(BuildError::HeavyArguments { function: self.function.to_string() })
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pending")
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use poolctl_supervisor::{self as supervisor, Framing, Target};
 
-use super::native::OwnCall;
+use super::native::{OwnCall, Pending};
 use super::{BuildError, PoolBuilder, this_program};
 use crate::kind::{Commands, Lines, Native, Values};
 use crate::template::{Passing, Template};
@@ -36,8 +36,8 @@ pub(super) enum Aim {
 pub(super) struct NativeAim {
     /// `None`: this program.
     pub(super) executable: Option<PathBuf>,
-    pub(super) initializer: Option<Result<OwnCall, BuildError>>,
-    pub(super) exit_function: Option<Result<OwnCall, BuildError>>,
+    pub(super) initializer: Option<Pending>,
+    pub(super) exit_function: Option<Pending>,
     pub(super) config: supervisor::Native,
 }
 
@@ -169,12 +169,17 @@ impl NativeAim {
             Some(program) => program,
             None => this_program()?,
         };
-        let initializer = self.initializer.transpose()?;
-        let exit_function = self.exit_function.transpose()?;
+        let encode = |call: Option<Pending>| call.map(|call| call.encode(&self.config.parcels)).transpose();
+        let (initializer, exit_function) = (encode(self.initializer)?, encode(self.exit_function)?);
+        let (initializer, initializer_attachments) = match initializer {
+            Some(call) => (Some((call.function, call.arguments)), call.attachments),
+            None => (None, Vec::new()),
+        };
         Ok(supervisor::Native {
             argv: bytes([program]),
             initializer,
-            exit_function,
+            initializer_attachments,
+            exit_function: exit_function.map(OwnCall::alone).transpose()?,
             may_nest: true,
             ..self.config
         })

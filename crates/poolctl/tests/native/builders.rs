@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use poolctl::{GaveUp, TaskError};
+use poolctl::{Array, BuildError, GaveUp, TaskError};
 use poolctl_testkit::{DEADLINE, Sandbox, wait_until};
 
 use crate::fixture::{built, held_item, of, pid_of_holder};
-use crate::tasks::{begin_at, count_call, hold, nothing, pid, refuse, say_count, square, variable, work};
+use crate::tasks::{
+    begin_at, count_call, hold, keep_tables, look_up, nothing, pid, refuse, say_count, square, variable, work,
+};
 
 pub(crate) fn every_worker_runs_the_initializer_first() {
     let sandbox = Sandbox::new();
@@ -20,6 +22,23 @@ pub(crate) fn every_worker_runs_the_initializer_first() {
     let bare = built(of(&sandbox, 1));
     let error = bare.apply(count_call, ()).expect_err("nobody has set the state");
     assert!(error.to_string().contains("no state of type"), "{error}");
+}
+
+pub(crate) fn an_initializer_is_given_large_arguments_and_handles() {
+    let sandbox = Sandbox::new();
+    let own: Vec<f64> = (0..1 << 20).map(f64::from).collect();
+    let shared = Array::from_slice(&[1, 2, 3]).expect("there is memory");
+    let builder = of(&sandbox, 2).initializer(keep_tables, (own, shared.clone())).max_tasks(5);
+    let pool = built(builder);
+
+    let before = pool.map(look_up, (0..20).map(|_| 2)).expect("all have the tables");
+    shared.set(2, 33);
+    let after = pool.map(look_up, (0..20).map(|_| 2)).expect("those that follow have them too");
+
+    assert_eq!((before, after), (vec![(2.0, 3); 20], vec![(2.0, 33); 20]));
+    let text = "x".repeat(1 << 20);
+    let refused = of(&sandbox, 1).initializer(refuse, text).build();
+    assert!(matches!(refused, Err(BuildError::HeavyArguments { .. })), "{refused:?}");
 }
 
 pub(crate) fn a_failed_initializer_is_told() {

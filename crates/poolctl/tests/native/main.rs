@@ -47,7 +47,7 @@ const TESTS: &[(&str, fn())] = tests! {
         a_cancelled_item_ends_whether_it_runs_or_waits, a_failed_item_is_tried_again,
         a_task_that_the_worker_does_not_know_is_told, a_worker_that_is_no_worker_is_told,
         a_pool_may_break_with_its_first_death;
-    builders: every_worker_runs_the_initializer_first, a_failed_initializer_is_told, exit_functions_give_results,
+    builders: every_worker_runs_the_initializer_first, an_initializer_is_given_large_arguments_and_handles, a_failed_initializer_is_told, exit_functions_give_results,
         a_worker_is_replaced_after_its_tasks, a_pool_grows_and_shrinks, a_variable_reaches_the_workers,
         insight_knows_the_workers_and_the_slowest_items, progress_is_told_up_to_the_end;
     lives: a_dropped_pool_leaves_no_process, a_joined_pool_has_finished_everything, a_closed_pool_refuses_items,

@@ -56,7 +56,6 @@ pub(crate) fn panic_at_seven(x: i64) -> i64 {
 }
 
 #[poolctl::task]
-#[expect(clippy::disallowed_methods, reason = "that is what it is for")]
 pub(crate) fn die_at(x: i64, deadly: i64) -> i64 {
     if x == deadly {
         std::process::abort();
@@ -122,6 +121,24 @@ struct Counter {
 #[poolctl::task]
 pub(crate) fn begin_at(base: u64) {
     poolctl::set_state(Counter { base, calls: 0 });
+}
+
+/// What a worker keeps of large arguments.
+struct Tables {
+    own: Vec<f64>,
+    shared: Array<i64>,
+}
+
+#[poolctl::task]
+pub(crate) fn keep_tables(own: Vec<f64>, shared: Array<i64>) {
+    poolctl::set_state(Tables { own, shared });
+}
+
+#[poolctl::task]
+pub(crate) fn look_up(place: usize) -> Result<(f64, i64), poolctl::StateError> {
+    poolctl::with_state(|tables: &mut Tables| {
+        (tables.own[place], tables.shared.get(place).unwrap_or_default())
+    })
 }
 
 #[poolctl::task]

@@ -255,7 +255,8 @@ impl NativeLink {
 
     /// Posts the initializer, the first message of all.
     pub(super) fn post_initializer(&mut self, function: u32, argument: &[u8]) {
-        if !self.post_call(MessageKind::Initialize, function, argument) {
+        let attachments = self.native.initializer_attachments.clone();
+        if !self.post_call(MessageKind::Initialize, function, argument, attachments) {
             self.broken = Some(too_long("initializer", argument));
         }
     }
@@ -267,27 +268,34 @@ impl NativeLink {
         }
         let posted = match self.native.exit_function.clone() {
             Some((function, argument)) => match self.functions.find(&function) {
-                Ok(index) => self.post_call(MessageKind::Finish, index, &argument),
+                Ok(index) => self.post_call(MessageKind::Finish, index, &argument, Vec::new()),
                 Err(error) => {
                     tracing::warn!(%error, "a worker cannot run the exit function");
-                    self.post_call(MessageKind::Finish, NO_FUNCTION, b"")
+                    self.post_call(MessageKind::Finish, NO_FUNCTION, b"", Vec::new())
                 }
             },
-            None => self.post_call(MessageKind::Finish, NO_FUNCTION, b""),
+            None => self.post_call(MessageKind::Finish, NO_FUNCTION, b"", Vec::new()),
         };
         if posted {
             self.finish = Finish::Told;
         }
     }
 
-    fn post_call(&mut self, kind: MessageKind, function: u32, argument: &[u8]) -> bool {
+    fn post_call(
+        &mut self,
+        kind: MessageKind,
+        function: u32,
+        argument: &[u8],
+        attachments: Vec<Attachment>,
+    ) -> bool {
         let mut block = Block::new();
         block.push(argument);
         let header = MessageHeader {
             payload: 0,
             kind,
             encoding: self.native.encoding,
-            attachments: 0,
+            attachments: u16::try_from(attachments.len())
+                .expect("the encoder bounds the descriptors of a call"),
             function,
             count: 1,
             first: u64::MAX,
@@ -296,6 +304,11 @@ impl NativeLink {
             parcel: 0,
         };
         let posted = argument.len() <= INLINE_BYTES && self.post(header, &block, 0, 1);
+        if posted && !attachments.is_empty() {
+            let mut frame = Vec::new();
+            Frame::write(&mut frame, Kind::Attachments, 0, attachments.len() as u64, b"", b"");
+            self.send_with(frame, attachments, poolctl_sys::clock::now());
+        }
         if posted && let Some(ring) = &mut self.ring {
             ring.publish();
         }
