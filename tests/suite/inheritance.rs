@@ -57,10 +57,27 @@ for line in open(3):
 "#,
     );
 
+    // 5 is where a native worker would say hello.
     let arguments = ["-j2", "--worker", "python3 worker.py"];
     let ours = sandbox.map(arguments).after_shell(MANY).input("1\n2\n3\n").run();
 
-    ours.expect_quiet().expect_stdout("[[0, 1, 2, 3, 4], \"/dev/null\"]\n".repeat(3));
+    ours.expect_quiet().expect_stdout("[[0, 1, 2, 3, 4, 5], \"/dev/null\"]\n".repeat(3));
+}
+
+#[test]
+fn a_native_worker_has_what_it_needs_and_its_children_have_none_of_it() {
+    let sandbox = Sandbox::new();
+
+    let held = crate::fault::map(&sandbox, "held").arg("-j2").after_shell(MANY).input("1\n2\n").run();
+    let heirs = crate::fault::map(&sandbox, "heirs").arg("-j1").after_shell(MANY).input("1\n").run();
+
+    for line in held.expect_quiet().lines() {
+        let (numbers, stdin): (Vec<u32>, String) = serde_json::from_str(&line).expect("a pair");
+        assert!(numbers.len() <= 7 && numbers.iter().all(|fd| *fd < 8), "{line}");
+        assert_eq!(stdin, "/dev/null");
+    }
+    // 3 is the directory that `ls` reads.
+    heirs.expect_quiet().expect_stdout("\"0 1 2 3 \"\n");
 }
 
 #[test]

@@ -169,6 +169,21 @@ fn a_function_that_is_not_there_names_a_near_one_and_all_of_them() {
 }
 
 #[test]
+fn a_worker_with_several_functions_is_not_left_to_choose() {
+    let sandbox = Sandbox::new();
+
+    let unnamed = sandbox.map(["--worker", FAULT_WORKER]).input("1\n").run();
+    let framed =
+        sandbox.map(["--framing=frame", "--function=fault", "--worker", FAULT_WORKER]).input("1\n").run();
+    let stdio =
+        sandbox.map(["--worker-stdio", "--function=fault", "--worker", FAULT_WORKER]).input("1\n").run();
+
+    unnamed.expect_code(127).expect_words(&["--function", "letters", "marked"]).expect_stdout("");
+    framed.expect_code(126).expect_words(&["native", "--framing"]).expect_stdout("");
+    stdio.expect_code(126).expect_words(&["native worker"]).expect_stdout("");
+}
+
+#[test]
 fn a_bare_name_that_was_meant_as_a_command_is_answered_with_what_would_work() {
     let sandbox = Sandbox::new();
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal, raise};
 
-/// Lets it happen: `kill`, `segv`, `term`, `stop`, `abort`, `panic`, `overflow`, `exit:N`, `hang`, `spin`, `deaf` (`hang`
-/// with every signal blocked), `wait:MS`, `fail`, `grandchild`, `double-fork`, `flood:MIB`.
+/// Lets it happen: `kill`, `segv`, `term`, `stop`, `abort`, `panic`, `overflow`, `exit:N`, `hang`, `spin`, `deaf`
+/// (`hang` with every signal blocked), `wait:MS`, `fail`, `grandchild`, `double-fork`, `flood:MIB`.
 pub(crate) fn happen(how: &str) -> Result<(), String> {
     let (name, value) = how.split_once(':').unwrap_or((how, "0"));
     let number: u64 = value.parse().map_err(|_| format!("{how}: no number"))?;

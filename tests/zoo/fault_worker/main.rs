@@ -107,3 +107,25 @@ fn heavy(x: i64) -> io::Result<String> {
     }
     Ok("y".repeat(100_000))
 }
+
+/// The descriptors it has, and where stdin comes from.
+#[poolctl::task]
+fn held(_x: i64) -> io::Result<(Vec<u32>, String)> {
+    let names = fs::read_dir("/proc/self/fd")?.map(|entry| entry.map(|entry| entry.file_name()));
+    let names: Vec<_> = names.collect::<io::Result<_>>()?;
+    let numbers = names.iter().filter_map(|name| name.to_str()?.parse().ok());
+    // The directory that was read is among them, and gone by now.
+    let mut numbers: Vec<u32> =
+        numbers.filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect();
+    numbers.sort_unstable();
+    Ok((numbers, fs::read_link("/proc/self/fd/0")?.display().to_string()))
+}
+
+/// What a shell finds that a function starts: its descriptors, and the variables that made this a worker.
+#[poolctl::task]
+fn heirs(_x: i64) -> io::Result<String> {
+    let script = r"ls /proc/self/fd | tr '\n' ' '
+        env | grep '^POOLCTL_' | grep -v '^POOLCTL_\(TEST\|PYTHON\|PROGRESS\|RUN_ID\)' || :";
+    let output = std::process::Command::new("/bin/sh").args(["-c", script]).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

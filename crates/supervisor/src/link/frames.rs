@@ -406,6 +406,11 @@ impl FrameLink {
         let hello = Hello::parse(frame.payload).map_err(BadReply::from)?;
         let mut capacity = capacity_of(&hello)?;
         super::announce(&hello, peer, sink);
+        if hello.native.is_some() {
+            let msg = "it is a native worker, which is known by its hello: leave --framing out".to_owned();
+            let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None };
+            return Err(Breach { item: None, error: TaskError::Refused { code: 126, error } });
+        }
         super::check_function(&hello, self.function.as_deref())?;
         if hello.caps.claim {
             let Capacity { cancel, .. } = capacity;

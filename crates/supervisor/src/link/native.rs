@@ -28,7 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_engine::{Accounting, Capacity, Claim, Event};
-use poolctl_protocol::{Bye, Frame, Hello, Kind, MAX_BODY_BYTES, PROTOCOL_VERSION, RemoteError, Stream};
+use poolctl_protocol::{
+    Bye, Encoding, Frame, Hello, Kind, MAX_BODY_BYTES, PROTOCOL_VERSION, RemoteError, Stream,
+};
 use poolctl_shm::{HostEnd, LAYOUT};
 use poolctl_types::{Item, ItemRange, Moment};
 
@@ -306,11 +308,13 @@ impl NativeLink {
         }
         super::announce(&hello, peer, sink);
         self.functions = Functions::new(hello.functions, hello.signatures);
-        if let Some(function) = &self.native.function
-            && let Err(error) = self.functions.find(function)
-        {
-            return Err(refusal(127, error.to_string()));
-        }
+        let found = match &self.native.function {
+            Some(function) => self.functions.find(function).map(drop),
+            // Values in JSON come from people, who can name none for each item.
+            None if self.native.encoding == Encoding::Json => self.functions.only(),
+            None => Ok(()),
+        };
+        found.map_err(|error| refusal(127, error.to_string()))?;
         let (ring, segments) = HostEnd::new(RING_BYTES, RING_BYTES)?;
         ring.set_timed(self.manner.timed);
         ring.set_spin(if self.manner.may_spin { WORKER_SPIN } else { Duration::ZERO });

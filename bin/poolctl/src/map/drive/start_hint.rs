@@ -71,7 +71,12 @@ impl StartHint {
     /// The advice where the function that is asked for is not offered.
     fn about_function(&self, offered: &[String]) -> Option<String> {
         let function = match self {
-            Self::Worker { function } => function.as_deref()?,
+            Self::Worker { function: None } => {
+                return Some(
+                    "--function NAME says which; `poolctl functions --worker …` lists them".to_owned(),
+                );
+            }
+            Self::Worker { function: Some(function) } => function,
             Self::Native { function } => function,
             Self::Module(_) | Self::Silent => return None,
         };

@@ -19,6 +19,8 @@ pub(super) struct Functions {
 pub(super) enum FunctionError {
     #[error("the worker has no function `{name}`; {}", Offered(offered))]
     NotOffered { name: String, offered: Vec<String> },
+    #[error("which of the worker's functions is meant is not said; {}", Offered(offered))]
+    NotNamed { offered: Vec<String> },
     #[error(
         "the worker's `{name}` is `{theirs}`, this program's is `{ours}`; build both from the same source"
     )]
@@ -44,6 +46,15 @@ impl Functions {
             return Err(FunctionError::OtherSignature { name, ours, theirs });
         }
         Ok(u32::try_from(at).unwrap_or(u32::MAX))
+    }
+
+    /// Whether there is but one, which need not be named.
+    pub(super) fn only(&self) -> Result<(), FunctionError> {
+        if self.names.len() == 1 {
+            Ok(())
+        } else {
+            Err(FunctionError::NotNamed { offered: self.names.clone() })
+        }
     }
 
     /// [`Functions::find`], quick for the one that was asked for last.
@@ -89,6 +100,7 @@ mod tests {
         let other = functions.find("square\0fn(u8) -> u8").unwrap_err();
         assert!(other.to_string().contains("the worker's `square` is `fn(i64) -> i64`"), "{other}");
         let missing = functions.find("cube").unwrap_err();
+        assert!(matches!(functions.only(), Err(FunctionError::NotNamed { .. })));
         assert_eq!(missing.to_string(), "the worker has no function `cube`; it offers add, square");
     }
 }
