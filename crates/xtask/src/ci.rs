@@ -78,9 +78,7 @@ pub(crate) fn run() -> Result<ExitCode, CiError> {
     step("format", &mut || succeeds(&top, "cargo", &["fmt", "--all", "--check"]))?;
     step("clippy", &mut || succeeds(&top, "cargo", &CLIPPY))?;
     step("tidy", &mut || Ok(tidy::run(Tables::Compare)? == ExitCode::SUCCESS))?;
-    step("release build", &mut || {
-        succeeds(&top, "cargo", &["build", "--release", "--locked", "--bin", "poolctl"])
-    })?;
+    step("release build", &mut || succeeds(&top, "cargo", &RELEASE_BUILD))?;
     step("tests", &mut || counted(&top, "cargo", &TESTS, &mut tally))?;
     step("sweeps of the rings", &mut || counted(&top, "cargo", &SWEEPS, &mut tally))?;
     step("models of the rings", &mut || counted(&top, "env", &MODELS, &mut tally))?;
@@ -93,6 +91,9 @@ pub(crate) fn run() -> Result<ExitCode, CiError> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The stock worker lies beside the `poolctl` that the tests run.
+const RELEASE_BUILD: [&str; 7] =
+    ["build", "--release", "--locked", "--bin", "poolctl", "--bin", "pool-worker"];
 const CLIPPY: [&str; 7] = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
 const TESTS: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
 /// Release builds are stopped at every instruction; the debug builds of the step before are not.

@@ -174,6 +174,24 @@ fn the_first_command_of_the_readme_does_what_xargs_does() {
 }
 
 #[test]
+fn the_rust_program_in_the_readme_is_an_example_with_the_output_shown() {
+    let readme = readme();
+    let examples = repository().join("examples/rust");
+    let block = |opening: &str| {
+        let (_, rest) = readme.split_once(opening).expect("the README has such a block");
+        rest.split_once("```").expect("a block is closed").0
+    };
+
+    let (program, output) = (block("```rust first_steps.rs\n"), block("```text\n"));
+
+    let example = fs::read_to_string(examples.join("first_steps.rs")).expect("there is the example");
+    let expected =
+        fs::read_to_string(examples.join("expected/first_steps.txt")).expect("there is its output");
+    assert!(example.ends_with(program), "the program differs from {example}");
+    assert_eq!(output, expected);
+}
+
+#[test]
 fn ci_runs_the_test_command_of_the_readme() {
     let ci = fs::read_to_string(repository().join(".ci/run")).expect("there is a .ci/run");
 

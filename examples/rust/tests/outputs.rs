@@ -30,6 +30,7 @@ macro_rules! examples {
 }
 
 examples!(
+    first_steps,
     squares,
     results,
     process,
