@@ -11,7 +11,7 @@ use poolctl::{PipeError, Process, Receiver, Sender, channel};
 #[poolctl::task]
 fn produce(primes: Sender<u64>, below: u64) -> Result<(), PipeError> {
     for number in 2..below {
-        if (2..number).take_while(|d| d * d <= number).all(|d| number % d != 0) {
+        if (2..number).take_while(|d| d * d <= number).all(|d| !number.is_multiple_of(d)) {
             primes.send(number)?;
         }
     }
