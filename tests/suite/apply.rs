@@ -101,6 +101,8 @@ fn arguments_that_cannot_be_used_are_said() {
     apply(&[]).expect_code(2);
     apply(&["square", "five"]).expect_code(65).expect_words(&["five", "--raw"]);
     apply(&["sqare", "5"]).expect_code(127).expect_words(&["did you mean `square`?"]);
+    apply(&["gzip", "5"]).expect_code(127).expect_words(&["poolctl apply -- gzip"]);
+    apply(&["./gzip", "5"]).expect_code(2).expect_words(&["poolctl apply -- ./gzip 5"]);
     apply(&["square", "5", "6"]).expect_code(1).expect_words(&["square"]);
     apply(&["--lines", "cat", "a", "b"]).expect_code(2);
 }

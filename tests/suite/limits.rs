@@ -6,7 +6,7 @@ use crate::peer::{numbers, skipped};
 
 #[test]
 fn few_descriptors_are_enough_or_the_limit_is_named() {
-    let targets: [&[&str]; 3] = [&["--", "echo"], &["--lines", "cat"], &["--shell", "echo $1"]];
+    let targets: [&[&str]; 4] = [&["--", "echo"], &["--lines", "cat"], &["--shell", "echo $1"], &["echo"]];
     for target in targets {
         for jobs in ["2", "100"] {
             let sandbox = Sandbox::new();

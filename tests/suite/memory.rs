@@ -43,7 +43,7 @@ fn millions_of_lines_through_a_filter_take_no_memory() {
 
 #[test]
 fn an_endless_input_with_a_reader_that_stops_reading_takes_no_memory() {
-    for target in [vec!["--lines", "cat", "--ahead", "64"], vec!["python:f.py:f"]] {
+    for target in [vec!["--lines", "cat", "--ahead", "64"], vec!["python:f.py:f"], vec!["echo"]] {
         let sandbox = Sandbox::new();
         sandbox.write("f.py", "def f(x):\n    return x\n");
         let mut running = sandbox.map(target).open_input().hold_stdout().start();

@@ -109,7 +109,7 @@ fn shoot_keeper(running: &Running) {
 #[test]
 fn the_keeper_is_shot_while_idle_and_the_next_items_run() {
     let sandbox = Sandbox::new();
-    let targets: [&[&str]; 3] = [&["--lines", "cat"], &["--", "echo"], &["--shell", "echo $1"]];
+    let targets: [&[&str]; 4] = [&["--lines", "cat"], &["--", "echo"], &["--shell", "echo $1"], &["echo"]];
     for target in targets {
         let mut running = sandbox.map(["-j2"]).args(target).open_input().start();
         running.write("1\n2\n");

@@ -42,7 +42,7 @@ pub(crate) use target::split;
 /// Runs the map.
 pub(crate) fn run(args: MapArgs) -> Result<End, Failure> {
     args.foreign.refuse().map_err(Failure::usage)?;
-    let (target, words) = target::choose(&args).map_err(target_failure)?;
+    let (target, words) = target::choose(&args).map_err(|error| target_failure(error, "map"))?;
     let sources = items::sources(&words, &args.items.arg_file).map_err(Failure::usage)?;
     applies::check(&args, &target, &sources).map_err(Failure::usage)?;
     let settings = config::load_settings()?;
@@ -51,8 +51,9 @@ pub(crate) fn run(args: MapArgs) -> Result<End, Failure> {
     if args.template.dry_run { dry_run::print(plan).map(End::from) } else { drive::drive(plan) }
 }
 
-fn target_failure(error: TargetError) -> Failure {
-    let hint = error.hint();
+/// A command line of the command `verb` that names no target.
+fn target_failure(error: TargetError, verb: &str) -> Failure {
+    let hint = error.hint(verb);
     let failure = Failure::usage(error);
     match hint {
         Some(hint) => failure.hint(hint),

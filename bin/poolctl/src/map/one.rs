@@ -21,7 +21,7 @@ pub(crate) fn run_one(mut args: MapArgs) -> Result<End, Failure> {
         let words = args.command.drain(..).map(OsStringExt::into_vec).collect();
         (TargetSpec::Command { words }, Vec::new())
     } else {
-        target::choose(&args).map_err(target_failure)?
+        target::choose(&args).map_err(|error| target_failure(error, "apply"))?
     };
     let words: Vec<Vec<u8>> = words.into_iter().map(OsStringExt::into_vec).collect();
     let purpose = match &target {

@@ -23,6 +23,7 @@ use crate::value::Delimiter;
 /// Everything a run is told.
 #[derive(Debug)]
 pub(super) struct Plan {
+    pub(super) purpose: Purpose,
     pub(super) run: Run,
     pub(super) engine: EngineConfig,
     pub(super) detail: Detail,
@@ -48,6 +49,16 @@ pub(super) enum Purpose {
     Task,
     /// The same with a command that takes no item at all.
     Command,
+}
+
+impl Purpose {
+    /// Our command for it.
+    pub(super) fn verb(self) -> &'static str {
+        match self {
+            Purpose::Map => "map",
+            Purpose::Task | Purpose::Command => "apply",
+        }
+    }
 }
 
 /// What runs.
@@ -120,13 +131,14 @@ impl Plan {
             ItemForm::Fields => Passing::Fields,
             ItemForm::Bytes | ItemForm::Block | ItemForm::Json => Passing::Whole,
         };
-        let run = run(args, settings, target, passing, header)?;
+        let run = run(args, settings, target, passing, header, purpose)?;
         let paced = engine.halt.is_some()
             || !engine.delay.is_zero()
             || args.pool.load.is_some()
             || args.pool.memfree.is_some();
         let in_slots = matches!(&run, Run::Command(template) if template.uses_slot());
         Ok(Self {
+            purpose,
             spawn_ahead: u32::from(!paced && !in_slots),
             sink: SinkConfig {
                 style,
@@ -273,6 +285,7 @@ fn run(
     target: TargetSpec,
     passing: Passing,
     names: Option<FieldNames>,
+    purpose: Purpose,
 ) -> Result<Run, Failure> {
     use std::os::unix::ffi::OsStrExt;
 
@@ -305,7 +318,7 @@ fn run(
             starmap: named.starmap,
         },
         TargetSpec::Native { function } => {
-            let no_worker = |error| no_stock_worker(error).hint(no_worker_hint(&function));
+            let no_worker = |error| no_stock_worker(error).hint(no_worker_hint(&function, purpose.verb()));
             let argv = vec![own_process::stock_worker().map_err(no_worker)?];
             let function = Some(function.into());
             Target::Native(Arc::new(Native {
@@ -324,9 +337,9 @@ pub(crate) fn no_stock_worker(error: NoStockWorker) -> Failure {
 }
 
 /// What helps where the name was not meant to be that of a native function.
-fn no_worker_hint(name: &str) -> String {
+fn no_worker_hint(name: &str, verb: &str) -> String {
     format!(
-        "it is built and installed together with poolctl; a command stands behind `--`: poolctl map -- {name}; a \
+        "it is built and installed together with poolctl; a command stands behind `--`: poolctl {verb} -- {name}; a \
          Python function: python:MODULE:{name}"
     )
 }

@@ -48,25 +48,27 @@ pub(crate) enum TargetError {
 }
 
 impl TargetError {
-    /// What the person can do.
-    pub(crate) fn hint(&self) -> Option<String> {
+    /// What the person can do. `verb`: the command of ours that was given.
+    pub(crate) fn hint(&self, verb: &str) -> Option<String> {
         match self {
-            TargetError::Nothing => Some(
-                "a command stands behind `--`: poolctl map -- gzip -k {}; other targets: FUNCTION (poolctl functions \
-                 lists them), python:MODULE:FUNCTION, --shell, --lines, --worker (poolctl map --help)"
-                    .to_owned(),
-            ),
+            TargetError::Nothing => Some(format!(
+                "a command stands behind `--`: poolctl {verb} -- gzip -k …; other targets: FUNCTION (poolctl functions \
+                 lists them), python:MODULE:FUNCTION, --shell, --lines, --worker (poolctl {verb} --help)"
+            )),
             TargetError::NoName { name, .. } if name.contains(':') => {
                 let function = name.split_once(':').map_or(name.as_str(), |(_, function)| function);
-                Some(format!("a Python function is named python:MODULE:FUNCTION; did you mean python:{function}?"))
+                Some(format!(
+                    "a Python function is named python:MODULE:FUNCTION; did you mean python:{function}?"
+                ))
             }
             TargetError::NoName { name, rest } => Some(format!(
-                "a command stands behind `--`: poolctl map -- {name}{rest}; a worker executable: --worker; \
+                "a command stands behind `--`: poolctl {verb} -- {name}{rest}; a worker executable: --worker; \
                  `poolctl functions` lists the native functions"
             )),
             TargetError::HeaderValue => Some("write --header alone, or --header=:".to_owned()),
             TargetError::NoFunction { .. } => {
-                let forms = "write python:MODULE:FUNCTION or python:FILE.py:FUNCTION; builtins are in `builtins`";
+                let forms =
+                    "write python:MODULE:FUNCTION or python:FILE.py:FUNCTION; builtins are in `builtins`";
                 Some(forms.to_owned())
             }
             TargetError::Two { .. } | TargetError::Empty { .. } | TargetError::Quotes { .. } => None,
@@ -230,8 +232,8 @@ mod tests {
     fn a_word_that_names_no_function_is_answered_with_what_would_work() {
         let error = chosen(&["./gzip", "x"]).unwrap_err();
 
-        assert!(error.hint().unwrap().contains("poolctl map -- ./gzip x"));
-        assert!(chosen(&["json:dumps"]).unwrap_err().hint().unwrap().contains("did you mean python:"));
+        assert!(error.hint("map").unwrap().contains("poolctl map -- ./gzip x"));
+        assert!(chosen(&["json:dumps"]).unwrap_err().hint("map").unwrap().contains("did you mean python:"));
         assert_eq!(chosen(&[]), Err(TargetError::Nothing));
     }
 
@@ -240,7 +242,7 @@ mod tests {
         for words in [&["--header", ":", "--", "echo", "{a}"][..], &["--header", ":", "--shell", "echo $1"]] {
             let error = chosen(words).unwrap_err();
 
-            assert!(error.hint().unwrap().contains("--header=:"), "{error}");
+            assert!(error.hint("map").unwrap().contains("--header=:"), "{error}");
         }
         assert!(chosen(&["--header=:", "--", "echo", "{a}"]).is_ok());
         assert!(chosen(&["--header", "--", "echo", "{a}"]).is_ok());

@@ -63,7 +63,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
         }
         Run::Warm(target) => target,
     };
-    let start_hint = StartHint::of(&target);
+    let start_hint = StartHint::of(&target, plan.purpose.verb());
     let is_python = matches!(target, Target::Python { .. });
     let supervisor = Supervisor::start(PoolConfig {
         engine: plan.engine,

@@ -12,19 +12,20 @@ pub(super) enum StartHint {
     /// They are of any kind, and are asked for this function.
     Worker { function: Option<String> },
     /// They are the stock worker, asked for this function.
-    Native { function: String },
+    Native { function: String, verb: &'static str },
     /// They need not say anything.
     Silent,
 }
 
 impl StartHint {
-    /// For workers of this target.
-    pub(super) fn of(target: &Target) -> Self {
+    /// For workers of this target, asked for by the command `verb`.
+    pub(super) fn of(target: &Target, verb: &'static str) -> Self {
         match target {
             Target::Python { module, .. } => Self::Module(String::from_utf8_lossy(module).into_owned()),
             Target::Worker { function, .. } => Self::Worker { function: function.clone() },
             Target::Native(native) => {
-                Self::Native { function: native.function.as_deref().unwrap_or_default().to_owned() }
+                let function = native.function.as_deref().unwrap_or_default().to_owned();
+                Self::Native { function, verb }
             }
             _ => Self::Silent,
         }
@@ -60,9 +61,9 @@ impl StartHint {
     /// The advice where the input is no JSON and no worker was there yet to say whether it has the function.
     pub(super) fn about_input(&self, offered: &[String]) -> Option<String> {
         match self {
-            Self::Native { function } if offered.is_empty() => Some(format!(
+            Self::Native { function, verb } if offered.is_empty() => Some(format!(
                 "functions take JSON, or with --raw strings; if `{function}` is a command, it stands behind `--`: \
-                 poolctl map -- {function}"
+                 poolctl {verb} -- {function}"
             )),
             _ => None,
         }
@@ -77,14 +78,14 @@ impl StartHint {
                 );
             }
             Self::Worker { function: Some(function) } => function,
-            Self::Native { function } => function,
+            Self::Native { function, .. } => function,
             Self::Module(_) | Self::Silent => return None,
         };
         let guess = nearest(function, offered.iter().map(String::as_str));
         match (guess, self) {
             (Some(guess), _) => Some(format!("did you mean `{guess}`?")),
-            (None, Self::Native { .. }) => Some(format!(
-                "`poolctl functions` lists them; a command stands behind `--`: poolctl map -- {function}; a Python \
+            (None, Self::Native { verb, .. }) => Some(format!(
+                "`poolctl functions` lists them; a command stands behind `--`: poolctl {verb} -- {function}; a Python \
                  function: python:MODULE:{function}"
             )),
             (None, _) => None,
@@ -131,7 +132,7 @@ mod tests {
         let error = RemoteError { type_name: String::new(), msg: String::new(), trace: None, retry: None };
         let refused = GaveUp::Refused { code: 127, error };
         let offered = ["square".to_owned(), "sum".to_owned()];
-        let native = |function: &str| StartHint::Native { function: function.to_owned() };
+        let native = |function: &str| StartHint::Native { function: function.to_owned(), verb: "map" };
         let worker = StartHint::Worker { function: Some("summ".to_owned()) };
 
         assert_eq!(native("sqare").about(&refused, &offered).unwrap(), "did you mean `square`?");
