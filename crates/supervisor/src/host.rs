@@ -22,13 +22,13 @@
 //!    leads: the driver is called at once if anything is in flight, or if it is asleep.
 //!
 //! A leader that leaves only to hand in more, or to take what came, says so and is back at once: a driver that naps is
-//! let nap then, as it is when nothing is in flight. If it is not back, the driver looks within a nap.
+//! let nap then, as it is when nothing is in flight. If it is not back, the driver notices within two naps.
 //!
 //! The nap: in a loop of single calls nothing is in flight between two of them. Calling the driver each time would
 //! wake a thread per call, which takes the lead just to be asked for it. So a driver that has handed over naps, and
 //! looks after a nap whether the lead is free; it takes it then, or naps again if there was a new leader meanwhile. It
 //! falls asleep for good if one leader led the whole nap, which calls it when it leaves. So a dead idle worker is
-//! noticed a nap late at most, and only while such a loop runs; whatever has a result or a deadline is served at once.
+//! noticed two naps late at most, and only while such a loop runs; whatever has a result or a deadline is served at once.
 //!
 //! # Why no wake is lost
 //! The inbox, the queue, "may sleep" and the leader change under the door only. A letter comes before the leader takes
@@ -234,7 +234,7 @@ impl Handle {
     }
 
     /// As [`Handle::wait`] without a limit, by one who is back at once, for more outcomes or with more items: so nobody
-    /// else is woken to drive meanwhile. Should it not come back, the driver looks within a millisecond.
+    /// else is woken to drive meanwhile. Should it not come back, the driver notices within two milliseconds.
     ///
     /// # Errors
     /// [`Refusal::ForkedHost`].

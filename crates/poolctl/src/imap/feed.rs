@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use poolctl_supervisor::host::{Call, Handle, Need};
+use poolctl_supervisor::host::{Call, Handle, Intent, Need};
 
 use crate::block::Batch;
 use crate::map::CancelOnDrop;
@@ -143,9 +143,15 @@ impl<'a, I: Iterator> Feed<'a, I> {
 
     /// Hands the batch in. Refused, it and all further items come to nothing.
     fn hand_in(&mut self) {
-        let block = self.batch.take();
+        let (intent, block) = (self.batch.intent(), self.batch.take());
         let count = block.len() as u64;
-        match self.handle.submit(&self.call, block, self.batch.intent()) {
+        let submitted = self.handle.submit(&self.call, block, intent);
+        let turned = submitted.and_then(|()| match intent {
+            // Workers are to have something while further items are taken.
+            Intent::Wait if count > 0 => self.handle.turn(),
+            Intent::Wait | Intent::Leave => Ok(()),
+        });
+        match turned {
             Ok(()) => self.handed_in += count,
             Err(why) => {
                 self.refused = Some(why.into());

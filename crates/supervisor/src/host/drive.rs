@@ -282,11 +282,13 @@ impl Shared {
     /// What the driver does, until the host has ended.
     pub(super) fn drive(&self) {
         let mut door = lock(&self.door);
+        // Callers led during the last nap and said that they are back at once.
+        let mut is_spared = false;
         loop {
             if door.has_ended() {
                 return;
             }
-            if door.leader == Leader::None {
+            if door.leader == Leader::None && !std::mem::take(&mut is_spared) {
                 door.lead(Leader::Driver(thread::current().id()));
                 // As it will be when the lead is handed over.
                 door.driver = Driver::Naps;
@@ -300,6 +302,7 @@ impl Shared {
                 if nap.timed_out() && door.terms == term && door.leader != Leader::None {
                     door.driver = Driver::Sleeps;
                 }
+                is_spared = nap.timed_out() && door.terms != term;
             } else {
                 door = self.driver_bell.wait(door).unwrap_or_else(PoisonError::into_inner);
             }
