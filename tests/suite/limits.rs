@@ -121,3 +121,19 @@ fn a_hundred_workers_run_at_once() {
 
     ours.expect_quiet().expect_stdout(numbers(1, 5_000));
 }
+
+#[test]
+fn more_native_workers_than_descriptors_allow_are_fewer_and_every_item_is_run() {
+    let sandbox = Sandbox::new();
+    let count = 600;
+
+    let ours = crate::fault::map(&sandbox, "fault")
+        .args(["-j60"])
+        .env("FAULT", "")
+        .input(numbers(1, count))
+        .after_shell("ulimit -n 96")
+        .run();
+
+    ours.expect_code(0).expect_stdout(numbers(1, count));
+    sandbox.expect_nothing_left();
+}

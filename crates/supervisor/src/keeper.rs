@@ -78,8 +78,8 @@ pub enum Report {
         worker: WorkerId,
         /// Its pid.
         pid: u32,
-        /// The same for good.
-        pidfd: Pidfd,
+        /// The same for good; or why there is no descriptor for it, as when this process has as many as it may have.
+        pidfd: io::Result<Pidfd>,
     },
     /// It could not be started, and nothing of it is left.
     SpawnFailed {

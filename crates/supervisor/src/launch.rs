@@ -227,7 +227,7 @@ impl Launcher {
 
     fn native(&self, native: &Arc<Native>, slot: Slot, now: Moment) -> io::Result<Warm> {
         let (ours, theirs) = pipe::stream_pair()?;
-        let link = NativeLink::new(ours, Arc::clone(native), self.manner, now)?;
+        let link = NativeLink::with_segments(ours, Arc::clone(native), self.manner, now)?;
         let mut env = worker_env(slot, "frame", (3, 4));
         env.extend(self.timing.then(|| ("POOLCTL_TIMING", "1".to_owned())));
         if std::env::var_os("RUST_BACKTRACE").is_none() {

@@ -10,6 +10,9 @@ use crate::report::TaskError;
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) worker: WorkerId,
+    /// Once it runs.
+    pub(crate) pid: Option<u32>,
+    /// Once it runs, if there was a descriptor left for it.
     pub(crate) pidfd: Option<Pidfd>,
     pub(crate) work: Work,
     pub(crate) streams: Streams,
@@ -45,6 +48,7 @@ impl Life {
     pub(crate) fn new(worker: WorkerId, work: Work, streams: Streams, now: Moment) -> Self {
         Self {
             worker,
+            pid: None,
             pidfd: None,
             work,
             streams,
@@ -58,11 +62,7 @@ impl Life {
     }
 
     pub(crate) fn peer(&self) -> Peer {
-        Peer { worker: self.worker, pid: self.pid() }
-    }
-
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.pidfd.as_ref().map(Pidfd::pid)
+        Peer { worker: self.worker, pid: self.pid }
     }
 
     /// When it wants to be looked after though nothing came.

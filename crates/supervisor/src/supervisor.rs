@@ -283,7 +283,7 @@ impl Supervisor {
     /// The processes of the workers that live.
     #[must_use]
     pub fn pids(&self) -> Vec<(WorkerId, u32)> {
-        self.lives.iter().filter_map(|life| Some((life.worker, life.pid()?))).collect()
+        self.lives.iter().filter_map(|life| Some((life.worker, life.pid?))).collect()
     }
 
     /// Whether this worker lives.
@@ -382,7 +382,7 @@ impl Supervisor {
     /// The items that run.
     #[must_use]
     pub fn running(&self) -> Vec<Running> {
-        let pid = |worker| self.lives.iter().find(|life| life.worker == worker).and_then(|life| life.pid());
+        let pid = |worker| self.lives.iter().find(|life| life.worker == worker).and_then(|life| life.pid);
         let running = self.desk.engine.running();
         running
             .map(|(worker, item, since, attempt)| Running { worker, pid: pid(worker), item, attempt, since })

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use poolctl_protocol::{Frame, Kind, RemoteError};
-use poolctl_supervisor::keeper::{self, Keeper, Report, Setup};
+use poolctl_supervisor::keeper::{self, Keeper, Report, Setup, SpawnStage};
 use poolctl_supervisor::{Exit, Waker, WorkerId};
 use poolctl_sys::pidfd::Pidfd;
 use poolctl_sys::poller::{Interest, Poller};
@@ -180,6 +180,17 @@ impl Household {
         match report {
             Report::Spawned { worker, pidfd, .. } => {
                 let Some(Member::Starting { tell, line }) = state.members.remove(&worker) else { return };
+                let pidfd = match pidfd {
+                    Ok(pidfd) => pidfd,
+                    Err(source) => {
+                        if let Some(keeper) = &mut state.keeper {
+                            keeper.signal(worker, SIGKILL);
+                        }
+                        let stage = SpawnStage::Prepare;
+                        tell.send(Err(ProcessError::Spawn { stage, source })).unwrap_or_default();
+                        return;
+                    }
+                };
                 let household = Arc::clone(self);
                 let child = Arc::new(Child {
                     worker,

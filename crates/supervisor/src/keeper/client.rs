@@ -1,6 +1,5 @@
 //! The host's side of its keeper.
 
-use std::collections::HashSet;
 use std::ffi::{CString, NulError, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use poolctl_protocol::keeper::{
-    self as wire, MAX_PACKET_BYTES, MAX_WORKER_DESCRIPTORS, Request, Spawn, SpawnStage,
+    self as wire, MAX_PACKET_BYTES, MAX_WORKER_DESCRIPTORS, Request, Spawn,
 };
 use poolctl_sys::memfd;
 use poolctl_sys::packet::{Received, Socket};
@@ -55,7 +54,6 @@ pub struct Keeper {
     outbox: Outbox<OwnedFd>,
     outbox_state: Flushed,
     /// Workers that run but whose pidfds this process could not receive: they count as not started, and are killed.
-    disowned: HashSet<WorkerId>,
     message: Vec<u8>,
     packet: Vec<u8>,
     descriptors: Vec<OwnedFd>,
@@ -95,7 +93,6 @@ impl Keeper {
             pidfd,
             outbox: Outbox::new(),
             outbox_state: Flushed::All,
-            disowned: HashSet::new(),
             message: Vec::new(),
             packet: vec![0; MAX_PACKET_BYTES],
             descriptors: Vec::new(),
@@ -193,7 +190,7 @@ impl Keeper {
         while !rest.is_empty() {
             let report = wire::Report::take_first(&mut rest)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            reports.extend(self.translate(report, &mut descriptors));
+            reports.push(translate(report, &mut descriptors));
         }
         self.packet = packet;
         Ok(())
@@ -261,42 +258,6 @@ impl Keeper {
         self.outbox.push(&self.message, descriptors);
         Ok(())
     }
-
-    /// The report as the host wants it; `None` if it is of a worker that counts as not started.
-    fn translate(
-        &mut self,
-        report: wire::Report,
-        descriptors: &mut impl Iterator<Item = OwnedFd>,
-    ) -> Option<Report> {
-        match report {
-            wire::Report::Spawned { worker, pid } => {
-                // It is not reaped before we ask for that, so the pid is still its own.
-                let pidfd =
-                    descriptors.next().map_or_else(|| Pidfd::open(pid), |fd| Ok(Pidfd::from_fd(fd, pid)));
-                Some(match pidfd {
-                    Ok(pidfd) => Report::Spawned { worker, pid, pidfd },
-                    Err(error) => {
-                        self.signal(worker, SIGKILL);
-                        self.disowned.insert(worker);
-                        let errno = error.raw_os_error().unwrap_or_default();
-                        Report::SpawnFailed { worker, stage: SpawnStage::Prepare, errno }
-                    }
-                })
-            }
-            wire::Report::SpawnFailed { worker, stage, errno } => {
-                Some(Report::SpawnFailed { worker, stage, errno })
-            }
-            wire::Report::Dropped { worker } => Some(Report::Dropped { worker }),
-            wire::Report::Exited { worker, .. } if self.disowned.remove(&worker) => {
-                self.reap(worker);
-                None
-            }
-            wire::Report::Exited { worker, exit, wall_micros, cpu_micros, max_rss_kib } => {
-                let (wall, cpu) = (Duration::from_micros(wall_micros), Duration::from_micros(cpu_micros));
-                Some(Report::Exited { worker, exit, wall, cpu, max_rss_kib })
-            }
-        }
-    }
 }
 
 impl Drop for Keeper {
@@ -318,6 +279,23 @@ impl Drop for Keeper {
 }
 
 const SIGKILL: i32 = 9;
+
+/// The report as the host wants it.
+fn translate(report: wire::Report, descriptors: &mut impl Iterator<Item = OwnedFd>) -> Report {
+    match report {
+        wire::Report::Spawned { worker, pid } => {
+            // It is not reaped before we ask for that, so the pid is still its own.
+            let pidfd = descriptors.next().map_or_else(|| Pidfd::open(pid), |fd| Ok(Pidfd::from_fd(fd, pid)));
+            Report::Spawned { worker, pid, pidfd }
+        }
+        wire::Report::SpawnFailed { worker, stage, errno } => Report::SpawnFailed { worker, stage, errno },
+        wire::Report::Dropped { worker } => Report::Dropped { worker },
+        wire::Report::Exited { worker, exit, wall_micros, cpu_micros, max_rss_kib } => {
+            let (wall, cpu) = (Duration::from_micros(wall_micros), Duration::from_micros(cpu_micros));
+            Report::Exited { worker, exit, wall, cpu, max_rss_kib }
+        }
+    }
+}
 
 /// `name=value`.
 fn joined(mut name: Vec<u8>, value: &OsStr) -> Vec<u8> {

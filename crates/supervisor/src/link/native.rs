@@ -69,7 +69,7 @@ pub(crate) struct NativeLink {
     native: Arc<Native>,
     manner: Manner,
     stage: Stage,
-    /// There is one from the hello on.
+    /// There is one from the hello on, at the latest.
     ring: Option<HostEnd>,
     functions: Functions,
     /// Dispatched and not posted yet: there was no room.
@@ -130,6 +130,19 @@ enum Finish {
 }
 
 impl NativeLink {
+    /// A link over `socket`, on which the hello is to come, to a worker that is certainly a native one: its segments are
+    /// on their way to it already, so that a lack of memory or descriptors is known before there is a process.
+    pub(crate) fn with_segments(
+        socket: OwnedFd,
+        native: Arc<Native>,
+        manner: Manner,
+        now: Moment,
+    ) -> io::Result<Self> {
+        let mut link = Self::new(socket, native, manner, now)?;
+        link.send_segments(now)?;
+        Ok(link)
+    }
+
     /// A link over `socket`, on which the hello is to come.
     pub(crate) fn new(socket: OwnedFd, native: Arc<Native>, manner: Manner, now: Moment) -> io::Result<Self> {
         Ok(Self {
@@ -192,7 +205,7 @@ impl NativeLink {
         if self.finish == Finish::No {
             self.finish = Finish::Wanted;
         }
-        if self.ring.is_none() {
+        if self.stage == Stage::Greeting {
             self.outbox.finish();
         } else {
             self.post_the_end();
@@ -315,15 +328,9 @@ impl NativeLink {
             None => Ok(()),
         };
         found.map_err(|error| refusal(127, error.to_string()))?;
-        let (ring, segments) = HostEnd::new(RING_BYTES, RING_BYTES)?;
-        ring.set_timed(self.manner.timed);
-        ring.set_spin(if self.manner.may_spin { WORKER_SPIN } else { Duration::ZERO });
-        self.ring = Some(ring);
-        let mut frame = Vec::new();
-        Frame::write(&mut frame, Kind::Segments, 0, 2, b"", b"");
-        let segments = [segments.tasks, segments.results];
-        let segments = segments.map(|segment| Attachment::File(Arc::new(segment)));
-        self.send_with(frame, segments.into(), desk.now);
+        if self.ring.is_none() {
+            self.send_segments(desk.now)?;
+        }
         self.heard = desk.now;
         match self.native.initializer.clone() {
             Some((function, argument)) => {
@@ -340,6 +347,19 @@ impl NativeLink {
                 Ok(())
             }
         }
+    }
+
+    fn send_segments(&mut self, now: Moment) -> io::Result<()> {
+        let (ring, segments) = HostEnd::new(RING_BYTES, RING_BYTES)?;
+        ring.set_timed(self.manner.timed);
+        ring.set_spin(if self.manner.may_spin { WORKER_SPIN } else { Duration::ZERO });
+        self.ring = Some(ring);
+        let mut frame = Vec::new();
+        Frame::write(&mut frame, Kind::Segments, 0, 2, b"", b"");
+        let segments = [segments.tasks, segments.results];
+        let segments = segments.map(|segment| Attachment::File(Arc::new(segment)));
+        self.send_with(frame, segments.into(), now);
+        Ok(())
     }
 
     /// The worker takes items from now on.

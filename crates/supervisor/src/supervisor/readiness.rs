@@ -219,7 +219,7 @@ impl Supervisor {
             return;
         }
         life.weighed = self.desk.now;
-        let memory = life.pid().and_then(|pid| limits::memory_of(pid).ok());
+        let memory = life.pid.and_then(|pid| limits::memory_of(pid).ok());
         if memory.is_some_and(|bytes| bytes > limit) {
             tracing::info!(%worker, ?memory, limit, "a worker is over --max-rss and is replaced");
             self.desk.tell_plain(Event::Retire(worker), sink);
@@ -242,7 +242,7 @@ impl Supervisor {
 
     fn hear(&mut self, report: Report, sink: &mut dyn Sink) {
         match report {
-            Report::Spawned { worker, pidfd, .. } => self.spawned(worker, pidfd, sink),
+            Report::Spawned { worker, pid, pidfd } => self.spawned(worker, pid, pidfd, sink),
             Report::SpawnFailed { worker, errno, .. } => self.spawn_failed(worker, errno, sink),
             Report::Dropped { worker } => self.never_ran(worker, sink),
             Report::Exited { worker, exit, wall, cpu, max_rss_kib } => {

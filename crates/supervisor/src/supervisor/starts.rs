@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 use poolctl_engine::{Effect, Event, Lasting};
+use poolctl_sys::pidfd::Pidfd;
 use poolctl_sys::poller::Interest;
 use poolctl_types::{Item, WorkerId};
 
@@ -137,11 +138,15 @@ impl Supervisor {
     pub(super) fn spawned(
         &mut self,
         worker: WorkerId,
-        pidfd: poolctl_sys::pidfd::Pidfd,
+        pid: u32,
+        pidfd: io::Result<Pidfd>,
         sink: &mut dyn Sink,
     ) {
         let Some(life) = self.lives.get_mut(worker) else { return };
-        life.pidfd = Some(pidfd);
+        life.pid = Some(pid);
+        // Only the death of the keeper asks for it.
+        life.pidfd =
+            pidfd.inspect_err(|error| tracing::debug!(%error, %worker, "no pidfd for a worker")).ok();
         if let Work::Command { started, .. } = &mut life.work {
             *started = Some(self.desk.now);
             life.greeted = true;
