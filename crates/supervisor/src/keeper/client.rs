@@ -7,9 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::Duration;
 
-use poolctl_protocol::keeper::{
-    self as wire, MAX_PACKET_BYTES, MAX_WORKER_DESCRIPTORS, Request, Spawn,
-};
+use poolctl_protocol::keeper::{self as wire, MAX_PACKET_BYTES, MAX_WORKER_DESCRIPTORS, Request, Spawn};
 use poolctl_sys::memfd;
 use poolctl_sys::packet::{Received, Socket};
 use poolctl_sys::pidfd::Pidfd;
