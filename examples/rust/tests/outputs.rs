@@ -41,6 +41,7 @@ examples!(
     gather,
     background,
     worker_state,
+    nested,
 );
 
 fn run(name: &str, program: &str) {
