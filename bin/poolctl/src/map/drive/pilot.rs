@@ -168,6 +168,10 @@ impl Pilot {
     }
 
     fn fulfil(&mut self, wish: Wish) {
+        if matches!(wish, Wish::Interrupt | Wish::Terminate) {
+            // What has begun by now runs, also where nobody has told so yet.
+            self.turn(Some(now()));
+        }
         match wish {
             Wish::Interrupt => self.interrupt(),
             Wish::Terminate => {
