@@ -34,6 +34,21 @@ fn death_in_mid_item_hurts_that_item_only_and_is_told_by_its_name() {
 }
 
 #[test]
+fn no_item_is_begun_twice_whatever_happens_to_its_neighbours() {
+    for how in ["kill", "exit:0", "abort", "panic"] {
+        crossed(|sandbox, workers| {
+            let ours =
+                fault::map(sandbox, "counted").args(["-j", workers]).env("FAULT", format!("{how} 1500"));
+
+            let ours = ours.input(numbers(1, 2_000)).run();
+
+            ours.expect_code(1).expect_stdout(numbers(1, 1_499) + &numbers(1_501, 2_000));
+            assert_eq!(sandbox.read("ran").len(), 2_000, "{how}");
+        });
+    }
+}
+
+#[test]
 fn the_same_holds_where_the_worker_is_the_stock_worker() {
     for (how, words) in [("kill", "SIGKILL"), ("exit:3", "exit code 3"), ("panic", "told to panic")] {
         let sandbox = Sandbox::new();
@@ -156,6 +171,7 @@ fn a_million_items_under_a_killer_every_five_milliseconds_have_one_outcome_each(
     }
     assert_eq!(ok + died, count, "every item has exactly one outcome");
     assert!(shots >= 20, "only {shots} workers were shot: this has shown nothing");
+    assert!(died >= 1, "a worker that is shot is hardly ever between two items");
     assert!(died <= u64::from(shots), "{died} items died of {shots} shots");
     sandbox.expect_nothing_left();
 }

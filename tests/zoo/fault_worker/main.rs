@@ -28,6 +28,13 @@ fn fault(x: i64) -> Result<i64, String> {
     Ok(x)
 }
 
+/// As `fault`, and leaves a letter in the file `ran` first.
+#[poolctl::task]
+fn counted(x: i64) -> Result<i64, String> {
+    note(x).map_err(|error| error.to_string())?;
+    fault(x)
+}
+
 /// The number itself. Leaves the worker's pid in the directory `finished` once it has finished an item.
 #[poolctl::task]
 fn marked(x: i64) -> io::Result<i64> {
