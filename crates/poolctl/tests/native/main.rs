@@ -12,6 +12,7 @@ mod fixture;
 mod iterations;
 mod large;
 mod lives;
+mod nested;
 mod tasks;
 
 use std::panic::catch_unwind;
@@ -50,6 +51,9 @@ const TESTS: &[(&str, fn())] = tests! {
     builders: every_worker_runs_the_initializer_first, an_initializer_is_given_large_arguments_and_handles, a_failed_initializer_is_told, exit_functions_give_results,
         a_worker_is_replaced_after_its_tasks, a_pool_grows_and_shrinks, a_variable_reaches_the_workers,
         insight_knows_the_workers_and_the_slowest_items, progress_is_told_up_to_the_end;
+    nested: a_task_calls_its_own_pool_of_any_size, calls_inside_calls_are_run_only_so_deep,
+        what_becomes_of_a_nested_call_is_told_to_its_caller, results_that_nobody_waits_for_do_no_harm,
+        there_is_no_pool_outside_of_a_task;
     lives: a_dropped_pool_leaves_no_process, a_joined_pool_has_finished_everything, a_closed_pool_refuses_items,
         a_terminated_pool_cancels_what_is_left;
 };
