@@ -11,15 +11,16 @@ use crate::value::{Jobs, Span, TimeLimit};
 const EXAMPLES: &str = "\
 Examples:
   poolctl apply square 5                          a native function (poolctl functions)
-  poolctl apply add 2 3                           several arguments for a function with several parameters
+  poolctl apply add 2 3                           several arguments, for several parameters
   poolctl apply python:math:factorial 20          a Python function
   poolctl apply --raw sha256_file some.file       arguments as strings instead of JSON
   poolctl apply --timeout 10s -- make -C sub all  a command; the status is its own
 ";
 
 const NOTES: &str = "\
-Exit codes: 0 it is ok, 1 the function failed; of a command its own status, 128+n if signal n ended it; 124 after
---timeout; 2 usage, 65 unusable arguments, 126/127 the worker cannot start / was not found, 130/143 interrupted.";
+Exit codes: 0 it is ok, 1 the function failed; of a command its own status, 128+n if signal n ended it;
+124 after --timeout; 2 usage, 65 unusable arguments, 126/127 the worker cannot start / was not found,
+130/143 interrupted.";
 
 /// Run one task, and end as it does
 #[derive(Debug, clap::Args)]
@@ -39,8 +40,6 @@ pub(crate) struct ApplyArgs {
     /// The command, without a shell
     #[arg(value_name = "CMD", last = true)]
     command: Vec<OsString>,
-    #[command(flatten)]
-    target: TargetArgs,
     /// Arguments are strings, not JSON
     #[arg(long)]
     raw: bool,
@@ -71,6 +70,8 @@ pub(crate) struct ApplyArgs {
     /// No notices; errors are still told
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 /// Runs the task.

@@ -18,7 +18,7 @@ use crate::stderr::say;
 const EXAMPLES: &str = "\
 Examples:
   find . -name '*.png' | poolctl map -- optipng -o5 {}     a command for each line, one for each CPU
-  seq 1000 | poolctl map square                            a native function (poolctl functions lists them)
+  seq 1000 | poolctl map square                            a native function (poolctl functions)
   poolctl map python:json:dumps < values.jsonl             a Python function in warm interpreters
   poolctl map --lines 'jq --unbuffered -c .key' < x.jsonl  an unmodified filter, kept warm
   poolctl apply add 2 3                                    one task
