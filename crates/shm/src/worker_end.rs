@@ -19,6 +19,9 @@ use crate::segment::{AttachError, Segment};
 /// How many looks at a ring there are between two looks at the clock.
 const LOOKS: u32 = 16;
 
+/// Who spins for so long lets others run, and again after each four times as long.
+const FIRST_YIELD: Duration = Duration::from_micros(1);
+
 /// The worker's end of the rings of one worker life.
 #[derive(Debug)]
 pub struct WorkerEnd {
@@ -237,6 +240,7 @@ impl Outbox {
             return false;
         }
         let (begun, spin) = (Instant::now(), Duration::from_nanos(nanos.into()));
+        let mut next = FIRST_YIELD;
         loop {
             for _ in 0..LOOKS {
                 hint::spin_loop();
@@ -244,8 +248,14 @@ impl Outbox {
                     return true;
                 }
             }
-            if begun.elapsed() >= spin {
+            let spun = begun.elapsed();
+            if spun >= spin {
                 return false;
+            }
+            if spun >= next {
+                // The host may be on this same processor, and waits for it.
+                std::thread::yield_now();
+                next = spun * 4;
             }
         }
     }

@@ -7,7 +7,8 @@
 //!
 //! # Spinning
 //! Waking a sleeper costs some microseconds on either side, a spinning one sees news at once. So a caller that waits for
-//! an answer spins first, for [`SPIN`] at most, while the processors are not all needed by busy workers.
+//! an answer spins first, for [`SPIN`] at most, while the processors are not all needed by busy workers. It yields now
+//! and then: the scheduler may have put both sides on one processor, where they would spin against each other.
 
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ const POLL_EVERY: Duration = Duration::from_micros(100);
 
 /// How often the clock is looked at while spinning, in looks at the rings.
 const LOOKS_PER_CLOCK: u32 = 64;
+
+/// Who spins for so long lets others run, and again after each four times as long.
+const FIRST_YIELD: Duration = Duration::from_micros(1);
 
 impl Supervisor {
     /// Waits until something happens, for `most` at most.
@@ -75,8 +79,19 @@ impl Supervisor {
         if !self.may_spin || busy == 0 || busy >= self.processors || most == Some(Duration::ZERO) {
             return false;
         }
-        let until = clock::now() + most.map_or(SPIN, |most| most.min(SPIN));
-        while clock::now() < until {
+        let begun = clock::now();
+        let until = begun + most.map_or(SPIN, |most| most.min(SPIN));
+        let mut next = FIRST_YIELD;
+        loop {
+            let now = clock::now();
+            if now >= until {
+                break;
+            }
+            if now - begun >= next {
+                // The worker may be on this same processor, and waits for it.
+                std::thread::yield_now();
+                next = (now - begun) * 4;
+            }
             for _ in 0..LOOKS_PER_CLOCK {
                 if self.has_news() {
                     return true;
