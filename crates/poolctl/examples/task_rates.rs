@@ -80,7 +80,8 @@ fn main() -> Outcome {
         Ok(())
     })?;
     bench.measure("imap_unordered, i64", MANY as u64, || {
-        assert_eq!(pool.imap_unordered(square, 0..MANY).filter(Result::is_ok).count(), MANY as usize);
+        let ok = pool.imap_unordered(square, 0..MANY).filter(Result::is_ok).count();
+        assert_eq!(i64::try_from(ok), Ok(MANY));
         Ok(())
     })?;
     let input: Vec<i64> = (0..MANY).collect();

@@ -11,6 +11,7 @@
 mod binary;
 mod capture;
 mod finished;
+mod harness;
 mod invocation;
 mod killer;
 mod proc;
@@ -23,6 +24,7 @@ mod wait;
 
 pub use binary::{poolctl_binary, python};
 pub use finished::Finished;
+pub use harness::{Test, run_tests};
 pub use invocation::Invocation;
 pub use killer::Killer;
 pub use proc::{MARK, Process, children, descriptors, is_alive, marked, status_kib};

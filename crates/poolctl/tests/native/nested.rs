@@ -62,7 +62,7 @@ fn careless(count: u32) -> Result<u32, TaskError> {
 }
 
 #[poolctl::task]
-fn panics(text: String) -> () {
+fn panics(text: String) {
     panic!("{text}");
 }
 

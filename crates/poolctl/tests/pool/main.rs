@@ -13,23 +13,11 @@ mod futures;
 mod lazily;
 mod sharing;
 
-use std::panic::catch_unwind;
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
 
-/// No test takes so long, however loaded the machine is. One that does hangs.
-const LIMIT: Duration = Duration::from_secs(180);
+use poolctl_testkit::{Test, run_tests, tests};
 
-/// Names of tests, and the tests.
-macro_rules! tests {
-    ($($module:ident: $($name:ident),+;)+) => {
-        &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name as fn())),+),+]
-    };
-}
-
-const TESTS: &[(&str, fn())] = tests! {
+const TESTS: &[Test] = tests! {
     broken: a_panic_in_the_loop_ends_every_wait;
     calls: a_call_gives_its_result, results_come_in_the_order_of_items, a_command_gets_its_item_and_gives_its_output,
         a_worker_in_any_language_is_called, what_cannot_travel_is_refused_alone, a_wait_may_be_limited,
@@ -49,25 +37,7 @@ const TESTS: &[(&str, fn())] = tests! {
         a_terminated_pool_cancels_what_is_left, a_result_outlives_its_pool, waiting_threads_see_the_pool_go;
 };
 
-#[expect(clippy::print_stdout, reason = "a harness tells its results")]
 fn main() -> ExitCode {
     poolctl::init();
-    let wanted: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
-    let mut failed = Vec::new();
-    for (name, test) in TESTS.iter().filter(|(name, _)| is_wanted(name)) {
-        let (done, ended) = channel();
-        thread::spawn(move || done.send(catch_unwind(test).is_ok()));
-        match ended.recv_timeout(LIMIT) {
-            Ok(true) => println!("test {name} ... ok"),
-            Ok(false) => failed.push(*name),
-            Err(_) => {
-                println!("test {name} hangs");
-                return ExitCode::FAILURE;
-            }
-        }
-    }
-    println!("{} failed {failed:?}", failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    run_tests(TESTS)
 }

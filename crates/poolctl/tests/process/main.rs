@@ -16,23 +16,11 @@ mod tasks;
 mod threads;
 mod threads_many;
 
-use std::panic::catch_unwind;
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
 
-/// No test takes so long, however loaded the machine is. One that does hangs.
-const LIMIT: Duration = Duration::from_secs(180);
+use poolctl_testkit::{Test, run_tests, tests};
 
-/// Names of tests, and the tests.
-macro_rules! tests {
-    ($($module:ident: $($name:ident),+;)+) => {
-        &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name as fn())),+),+]
-    };
-}
-
-const TESTS: &[(&str, fn())] = tests! {
+const TESTS: &[Test] = tests! {
     threads: a_closure_gives_its_result, a_task_gives_its_result, a_panic_is_an_error_and_the_thread_goes_on,
         a_callback_runs_before_the_result_is_given, a_wait_may_be_limited, a_waiting_task_is_cancelled_and_a_running_one_is_not,
         a_task_may_wait_for_tasks_of_its_own_pool, a_result_is_a_future, every_thread_runs_the_initializer,
@@ -60,7 +48,6 @@ const TESTS: &[(&str, fn())] = tests! {
         a_contact_may_be_limited, words_of_another_type_are_told;
 };
 
-#[expect(clippy::print_stdout, reason = "a harness tells its results")]
 fn main() -> ExitCode {
     poolctl::init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -69,21 +56,5 @@ fn main() -> ExitCode {
     {
         lives::be_host(directory);
     }
-    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
-    let mut failed = Vec::new();
-    for (name, test) in TESTS.iter().filter(|(name, _)| is_wanted(name)) {
-        let (done, ended) = channel();
-        thread::spawn(move || done.send(catch_unwind(test).is_ok()));
-        match ended.recv_timeout(LIMIT) {
-            Ok(true) => println!("test {name} ... ok"),
-            Ok(false) => failed.push(*name),
-            Err(_) => {
-                println!("test {name} hangs");
-                return ExitCode::FAILURE;
-            }
-        }
-    }
-    println!("{} failed {failed:?}", failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    run_tests(TESTS)
 }
