@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use poolctl_protocol::{Frame, FrameError, MAX_BODY_BYTES};
 use poolctl_sys::{ancillary, pipe, transfer};
 
 use crate::block::Attachment;
@@ -213,6 +214,20 @@ impl Inbox {
             self.start = 0;
             self.end = 0;
         }
+    }
+
+    /// Takes whole frames out one after another, until `take` refuses one.
+    pub(crate) fn take_frames<E: From<FrameError>>(
+        &mut self,
+        mut take: impl FnMut(&Frame<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Some(frame) = Frame::parse(self.content(), MAX_BODY_BYTES)? {
+            let length = frame.frame_len();
+            let taken = take(&frame);
+            self.consume(length);
+            taken?;
+        }
+        Ok(())
     }
 
     /// Makes room for a read: moves what is there to the front, grows when it fills more than half.

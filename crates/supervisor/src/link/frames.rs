@@ -174,18 +174,7 @@ impl FrameLink {
     fn take_frames(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
         // The inbox is put aside so that its frames can be read while the link changes.
         let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new());
-        let mut told = Ok(());
-        while told.is_ok() {
-            match Frame::parse(inbox.content(), MAX_BODY_BYTES) {
-                Ok(Some(frame)) => {
-                    told = self.take_frame(&frame, peer, desk, sink);
-                    let length = frame.frame_len();
-                    inbox.consume(length);
-                }
-                Ok(None) => break,
-                Err(error) => told = Err(error.into()),
-            }
-        }
+        let told = inbox.take_frames(|frame| self.take_frame(frame, peer, desk, sink));
         self.inbox = inbox;
         self.tell_run(peer, desk, sink);
         if told.is_err() {

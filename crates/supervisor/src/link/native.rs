@@ -28,9 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_engine::{Accounting, Capacity, Claim, Event};
-use poolctl_protocol::{
-    Bye, Encoding, Frame, Hello, Kind, MAX_BODY_BYTES, PROTOCOL_VERSION, RemoteError, Stream,
-};
+use poolctl_protocol::{Bye, Encoding, Frame, Hello, Kind, PROTOCOL_VERSION, RemoteError, Stream};
 use poolctl_shm::{HostEnd, LAYOUT};
 use poolctl_types::{Item, ItemRange, Moment};
 
@@ -252,18 +250,7 @@ impl NativeLink {
     ) -> Result<(), Breach> {
         // The inbox is put aside so that its frames can be read while the link changes.
         let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new());
-        let mut told = Ok(());
-        while told.is_ok() {
-            match Frame::parse(inbox.content(), MAX_BODY_BYTES) {
-                Ok(Some(frame)) => {
-                    told = self.take_frame(&frame, peer, streams, desk, sink);
-                    let length = frame.frame_len();
-                    inbox.consume(length);
-                }
-                Ok(None) => break,
-                Err(error) => told = Err(error.into()),
-            }
-        }
+        let told = inbox.take_frames(|frame| self.take_frame(frame, peer, streams, desk, sink));
         self.inbox = inbox;
         told
     }
