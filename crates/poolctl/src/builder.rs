@@ -172,8 +172,8 @@ impl<K> PoolBuilder<K> {
     /// How many items may be in flight, 65 536 by default: whoever hands in more blocks until there is room. So does who
     /// hands in more than 64 MiB of items, or 512 MiB of arguments of tasks.
     ///
-    /// Also how far [`Pool::imap`] takes items ahead; as many results may wait in memory, so set it lower where they are
-    /// large.
+    /// Also how far [`Pool::imap`] takes items ahead, or less far where results are large: so that about 64 MiB of them
+    /// wait in memory, going by the mean of those before.
     pub fn window(mut self, items: u64) -> Self {
         self.rules.window = items.max(1);
         self

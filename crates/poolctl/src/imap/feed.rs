@@ -8,6 +8,13 @@ use crate::block::Batch;
 use crate::map::CancelOnDrop;
 use crate::task_error::TaskError;
 
+/// How many bytes of results may wait to be yielded, as far as the mean of those before tells.
+const RESULT_BYTES: u64 = 64 << 20;
+
+/// So many items are taken ahead before it is known how large a result is, and however large they are.
+const FIRST_AHEAD: u64 = 64;
+const LEAST_AHEAD: u64 = 8;
+
 /// How an item is added to those to be handed in.
 pub(crate) type Write<I> = fn(&I, &mut Batch<'_>) -> Result<(), TaskError>;
 
@@ -82,7 +89,7 @@ impl<'a, I: Iterator> Feed<'a, I> {
 
     /// Takes further items if it is time to, `taken` outcomes having been taken out. `need` is the next outcome.
     pub(super) fn top_up(&mut self, taken: u64, need: Need) {
-        if self.items.is_some() && self.refused.is_none() && self.handed_in - taken <= self.window / 2 {
+        if self.items.is_some() && self.refused.is_none() && self.handed_in - taken <= self.ahead() / 2 {
             // Until this has returned: what unwinds out of it leaves half an item behind.
             self.is_over = true;
             self.refill(taken, need);
@@ -116,10 +123,20 @@ impl<'a, I: Iterator> Feed<'a, I> {
         Err(error)
     }
 
-    /// Takes items until the window is full, or an outcome is there and it was tried for a while.
+    /// How many items may be under way or wait to be yielded: the window, or fewer where results are large.
+    fn ahead(&self) -> u64 {
+        let ahead = match self.call.mean_result_bytes() {
+            None => FIRST_AHEAD,
+            Some(mean) => (RESULT_BYTES / mean.max(1)).max(LEAST_AHEAD),
+        };
+        ahead.min(self.window)
+    }
+
+    /// Takes items until enough are under way, or an outcome is there and it was tried for a while.
     fn refill(&mut self, taken: u64, need: Need) {
         let mut pending = 0;
-        while self.handed_in - taken + pending < self.window && self.refused.is_none() {
+        let ahead = self.ahead();
+        while self.handed_in - taken + pending < ahead && self.refused.is_none() {
             let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
                 self.items = None;
                 break;

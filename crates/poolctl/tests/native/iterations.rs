@@ -25,6 +25,28 @@ pub(crate) fn an_endless_input_is_taken_as_it_is_wanted() {
     }
 }
 
+/// Eight megabytes.
+#[poolctl::task]
+fn zeroes(_number: u64) -> Vec<f64> {
+    vec![0.0; 1 << 20]
+}
+
+pub(crate) fn large_results_are_not_asked_for_far_ahead() {
+    let sandbox = Sandbox::new();
+    let pool = built(of(&sandbox, 2));
+    let taken = Cell::new(0);
+    let items = (0..).inspect(|_| taken.set(taken.get() + 1));
+
+    let mut results = pool.imap(zeroes, items);
+
+    for yielded in 1..=100_i64 {
+        let result = results.next().expect("the input is endless").expect("there is memory");
+        assert_eq!(result.len(), 1 << 20);
+        assert!(taken.get() <= yielded + 64, "{} taken for {yielded}", taken.get());
+        assert!(yielded < 70 || taken.get() <= yielded + 8, "{} taken for {yielded}", taken.get());
+    }
+}
+
 pub(crate) fn outcomes_come_as_they_end() {
     let sandbox = Sandbox::new();
     let pool = built(of(&sandbox, 2));

@@ -25,7 +25,7 @@ const TESTS: &[Test] = tests! {
         many_threads_share_a_pool;
     callbacks: a_callback_runs_once_and_before_the_result_is_given, an_error_goes_to_the_other_callback,
         a_map_calls_back_with_all_its_results, a_callback_that_panics_hurts_nothing, a_callback_may_use_the_pool;
-    iterations: an_endless_input_is_taken_as_it_is_wanted, outcomes_come_as_they_end,
+    iterations: an_endless_input_is_taken_as_it_is_wanted, large_results_are_not_asked_for_far_ahead, outcomes_come_as_they_end,
         the_rest_of_a_dropped_iteration_is_cancelled, an_item_that_fails_keeps_its_place,
         an_input_that_panics_leaves_the_pool_in_order;
     large: vectors_travel_beside_their_item, large_values_travel_in_parcels, a_slice_is_mapped_into_another,

@@ -24,6 +24,8 @@ pub struct Call {
 struct State {
     submitted: u64,
     settled: u64,
+    /// The bytes of all results so far, taken out or not.
+    result_bytes: u64,
     /// Items in the supervisor's hands.
     posted: u64,
     /// The first item in the supervisor's numbers, once known.
@@ -152,6 +154,13 @@ impl Call {
         }
     }
 
+    /// How long a result is on average, in bytes; none: there was none yet.
+    #[must_use]
+    pub fn mean_result_bytes(&self) -> Option<u64> {
+        let state = lock(&self.state);
+        state.result_bytes.checked_div(state.settled)
+    }
+
     /// Looks at the first outcome left.
     pub fn peek<T>(&self, look: impl FnOnce(&Settled) -> T) -> Option<T> {
         lock(&self.state).outcomes.front.as_ref().map(|(_, settled)| look(settled))
@@ -230,6 +239,7 @@ impl Call {
         let mut state = lock(&self.state);
         let count = u64::from(settled.count());
         state.settled += count;
+        state.result_bytes += settled.result_bytes();
         state.posted = state.posted.saturating_sub(count);
         if state.unordered {
             state.outcomes.push(index, settled);
@@ -375,6 +385,15 @@ impl fmt::Debug for Callback {
 }
 
 impl Settled {
+    /// How many bytes of results are in it.
+    fn result_bytes(&self) -> u64 {
+        match self {
+            Settled::Run { results, .. } => results.len() as u64,
+            Settled::One(report) => report.attempt.out.len(),
+            Settled::Refused { .. } => 0,
+        }
+    }
+
     /// Of how many items this is the outcome.
     #[must_use]
     pub fn count(&self) -> u32 {
