@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use poolctl_types::Exit;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, set_child_subreaper};
 
@@ -17,6 +18,12 @@ use crate::wait::{How, Which, wait};
 /// None is known.
 pub fn set_subreaper() -> io::Result<()> {
     Ok(set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// The calling thread's id in the kernel, in this process's pid namespace.
+#[must_use]
+pub fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
 }
 
 /// A child that has died and is not reaped, the longest-known first; `None` if there is none now.
@@ -33,6 +40,18 @@ pub fn dead_child() -> io::Result<Option<u32>> {
 /// It is no child of this process (`ECHILD`).
 pub fn reap(pid: u32) -> io::Result<bool> {
     Ok(wait(Which::Pid(pid), How::TryReap)?.is_some())
+}
+
+/// Waits until a child dies, reaps it, and says which it was and how it ended.
+///
+/// # Errors
+/// There is no child at all (`ECHILD`).
+pub fn reap_next() -> io::Result<(u32, Exit)> {
+    loop {
+        if let Some(dead) = wait(Which::Any, How::Reap)? {
+            return Ok((dead.pid, dead.exit));
+        }
+    }
 }
 
 /// The children of this process, dead ones included.

@@ -1,0 +1,235 @@
+//! The host's side: it makes the segment and the objects in it, admits processes, and recovers what dead ones held.
+//!
+//! It keeps privately which blocks and which objects there are, and looks only there for what is to be done; what it
+//! reads in the segment decides about the one word it stands in. It waits for nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use poolctl_shm::SharedError;
+use poolctl_sys::futex;
+use poolctl_types::WorkerId;
+
+use crate::atomics::Ordering;
+use crate::entry::Entry;
+use crate::ground::{Ground, Place};
+use crate::member::{Member, Ticket};
+use crate::token::Token;
+use crate::word;
+
+/// How much a host has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Processes at the same time, the host included.
+    pub processes: u32,
+    /// Threads of each that use objects at the same time. `processes * threads` is 65536 at most.
+    pub threads: u32,
+    /// Lines for objects: a lock, an event or a condition is one.
+    pub lines: u32,
+}
+
+impl Default for Capacity {
+    /// 64 processes of 32 threads, and 4096 lines: 1.3 MB.
+    fn default() -> Self {
+        Self { processes: 64, threads: 32, lines: 4096 }
+    }
+}
+
+/// Why an object, or the whole segment, could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// No participants, no threads, or more of them than tokens can say.
+    #[error("{} processes of {} threads are not from 1 to 65536", .capacity.processes, .capacity.threads)]
+    Capacity {
+        /// What was asked for.
+        capacity: Capacity,
+    },
+    /// There is no memory for the segment.
+    #[error("failed to make the segment of shared objects")]
+    Segment {
+        /// Why.
+        source: SharedError,
+    },
+    /// The segment is full of objects.
+    #[error("no room for an object of {lines} lines: {free} of {all} are free")]
+    Full {
+        /// How many it needs, one behind another.
+        lines: usize,
+        /// How many are free.
+        free: usize,
+        /// How many there are.
+        all: usize,
+    },
+}
+
+/// All blocks of the table are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("all {processes} places for processes are taken")]
+pub struct NoBlock {
+    /// How many there are.
+    pub processes: u32,
+}
+
+/// What an object is, as the host made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Lock,
+}
+
+/// What a dead process left.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Locks it held; the next owner of each is told.
+    pub locks: Vec<Place>,
+}
+
+/// A host of shared objects.
+#[derive(Debug)]
+pub struct Host {
+    ground: Ground,
+    capacity: Capacity,
+    objects: BTreeMap<Place, Kind>,
+    /// Lines behind the last object that was ever made.
+    fresh: u32,
+    /// Places of objects that are gone, oldest first.
+    gone: VecDeque<Place>,
+    /// First entries of blocks that nobody has, oldest first.
+    free_blocks: VecDeque<u32>,
+    member: Member,
+}
+
+impl Host {
+    /// The host that is the process life `worker`, with its segment, whose memory is taken here.
+    ///
+    /// # Errors
+    /// [`CreateError`].
+    pub fn new(worker: WorkerId, capacity: Capacity) -> Result<Self, CreateError> {
+        let Capacity { processes, threads, lines } = capacity;
+        let entries = processes.checked_mul(threads).filter(|entries| (1..=1 << 16).contains(entries));
+        let entries = entries.ok_or(CreateError::Capacity { capacity })?;
+        let ground = Ground::new(entries as usize, lines as usize)
+            .map_err(|source| CreateError::Segment { source })?;
+        let ticket = Ticket { entries, lines, first: 0, threads, worker };
+        let member = Member::new(ground.clone(), ticket);
+        let free_blocks = (1..processes).map(|block| block * threads).collect();
+        Ok(Self {
+            ground,
+            capacity,
+            objects: BTreeMap::new(),
+            fresh: 0,
+            gone: VecDeque::new(),
+            free_blocks,
+            member,
+        })
+    }
+
+    /// The segment, for members to attach.
+    #[must_use]
+    pub fn file(&self) -> &Arc<OwnedFd> {
+        self.ground.file()
+    }
+
+    /// The host's own membership, in block 0.
+    #[must_use]
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+
+    /// Gives a block to a process life. It must have ended, and [`Host::recover`] have been called, before another gets
+    /// the block.
+    ///
+    /// # Errors
+    /// [`NoBlock`].
+    pub fn admit(&mut self, worker: WorkerId) -> Result<Ticket, NoBlock> {
+        let first = self.free_blocks.pop_front().ok_or(NoBlock { processes: self.capacity.processes })?;
+        let Capacity { processes, threads, lines } = self.capacity;
+        let entries = processes * threads;
+        Ok(Ticket { entries, lines, first, threads, worker })
+    }
+
+    /// A lock that nobody holds, for [`crate::RawLock`] or [`crate::RawRLock`].
+    ///
+    /// # Errors
+    /// [`CreateError::Full`].
+    pub fn create_lock(&mut self) -> Result<Place, CreateError> {
+        self.create(Kind::Lock, 0)
+    }
+
+    /// Forgets an object that nobody uses any more; its words may be another's soon.
+    pub fn remove(&mut self, place: Place) {
+        if self.objects.remove(&place).is_some() {
+            self.gone.push_back(place);
+        }
+    }
+
+    pub(crate) fn create(&mut self, kind: Kind, extra: u32) -> Result<Place, CreateError> {
+        let all = self.ground.lines();
+        let lines = Place { line: 0, extra }.lines();
+        let place = if self.fresh as usize + lines <= all {
+            let place = Place { line: self.fresh, extra };
+            self.fresh += u32::try_from(lines).expect("there are fewer lines than that");
+            place
+        } else {
+            let fits = self.gone.iter().position(|gone| gone.lines() == lines);
+            let Some(gone) = fits.and_then(|at| self.gone.remove(at)) else {
+                let gone: usize = self.gone.iter().map(|gone| gone.lines()).sum();
+                let free = all - self.fresh as usize + gone;
+                return Err(CreateError::Full { lines, free, all });
+            };
+            Place { line: gone.line, extra }
+        };
+        let words = self.ground.object(place).expect("an object lies in the segment");
+        words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.objects.insert(place, kind);
+        Ok(place)
+    }
+
+    /// After a process life has ended, which its pidfd says, and nobody of its group writes any more: marks what it
+    /// held, wakes every waiter of every object, and takes back its block. Answers at once, whatever stands in the
+    /// segment.
+    pub fn recover(&mut self, ticket: Ticket) -> Recovered {
+        let recovered = self.mark(ticket);
+        self.wake_all();
+        let block = ticket.first;
+        let is_given =
+            block != 0 && block.is_multiple_of(self.capacity.threads) && !self.free_blocks.contains(&block);
+        if is_given && (block as usize) < self.ground.entries() {
+            self.free_blocks.push_back(block);
+        }
+        recovered
+    }
+
+    /// The first half of [`Host::recover`]: marks what the process held, and wakes nobody. Without the second half
+    /// those sleep on whom it should have woken, or who slept behind it.
+    pub fn mark(&mut self, ticket: Ticket) -> Recovered {
+        let block = ticket.first..ticket.first.saturating_add(ticket.threads);
+        let is_dead = |owner: Token| block.contains(&owner.index());
+        let mut recovered = Recovered::default();
+        for (&place, kind) in &self.objects {
+            let Some(words) = self.ground.object(place) else { continue };
+            match kind {
+                Kind::Lock => {
+                    if word::mark_dead(&words[0], is_dead) {
+                        recovered.locks.push(place);
+                    }
+                }
+            }
+        }
+        for index in block {
+            if let Some(entry) = self.ground.entry(index) {
+                Entry(entry).clear();
+            }
+        }
+        recovered
+    }
+
+    /// The second half of [`Host::recover`]: wakes every waiter on every word, also of free ones. For them it is a
+    /// wake-up for nothing at worst.
+    pub fn wake_all(&self) {
+        for word in self.objects.keys().filter_map(|place| self.ground.word(place.line)) {
+            futex::wake(word, u32::MAX);
+        }
+    }
+}

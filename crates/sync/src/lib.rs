@@ -1,0 +1,46 @@
+//! Locks in shared memory that know their owner, and come back when it dies.
+//!
+//! What: one segment of a host ([`Host`]) holds a table of participants, each one thread of one process life, and the
+//! words of every object. Processes map it ([`Member`]) and use its objects: [`RawLock`], [`RawRLock`].
+//! Why: a holder may be killed at any instruction, and nobody who waits may hang for it, nor be handed torn data
+//! without being told. Border: words and tokens; guards, values and how handles travel are `poolctl`'s, and when a
+//! process is dead is for the supervisor to say ([`Host::recover`]).
+//!
+//! The host waits for nothing in shared memory and believes nothing that it finds there. States, steps, orderings and
+//! what survivors see stand in this crate's `README.md`.
+#![forbid(unsafe_code)]
+
+mod atomics;
+mod token;
+mod word;
+
+#[cfg(not(loom))]
+mod deadlock;
+#[cfg(not(loom))]
+mod entry;
+#[cfg(not(loom))]
+mod ground;
+#[cfg(not(loom))]
+mod held;
+#[cfg(not(loom))]
+mod host;
+#[cfg(not(loom))]
+mod lock;
+#[cfg(not(loom))]
+mod member;
+#[cfg(not(loom))]
+mod rlock;
+
+#[cfg(not(loom))]
+pub use deadlock::{Deadlock, Link, Spot};
+#[cfg(not(loom))]
+pub use ground::Place;
+#[cfg(not(loom))]
+pub use host::{Capacity, CreateError, Host, NoBlock, Recovered};
+#[cfg(not(loom))]
+pub use lock::{Detection, LockError, Owner, RawLock, ReleaseError};
+#[cfg(not(loom))]
+pub use member::{AttachError, Member, NoEntry, Participant, Ticket};
+#[cfg(not(loom))]
+pub use rlock::RawRLock;
+pub use word::Acquired;
