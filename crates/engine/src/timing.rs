@@ -17,6 +17,9 @@ use crate::slot::{Level, Slot, Stage, Why};
 
 /// A shorter limit is taken as this: the clocks of a claim are not read more often.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
+/// A worker that holds items, and has neither begun one nor answered for twice the limit of an item, or twice this where
+/// that is longer, is not responding (it was stopped, say): it is replaced, and what it holds goes elsewhere.
+const MUTE_AFTER: Duration = Duration::from_millis(500);
 /// A share of the median applies from this many finished items on.
 const MEDIAN_FROM: u64 = 10;
 /// From closed to terminated to killed: no life goes through more ends than these at one moment.
@@ -154,8 +157,11 @@ impl Engine {
         let Some(claim) = claim.filter(|claim| slot.held.attempt(claim.item).is_some()) else {
             // It is between two items: what it does next begins now at the earliest.
             slot.since = now;
+            let is_mute = limit.is_some_and(|limit| slot.last_news + limit.max(MUTE_AFTER) * 2 <= now);
             if slot.pursuit(front).is_some() {
                 self.press(index, Some(front), effects);
+            } else if is_mute && !slot.is_parked {
+                self.terminate(index, Why::Suspicion, effects);
             }
             return;
         };

@@ -39,7 +39,12 @@ pub use poolctl_engine::{
 pub use poolctl_protocol::{Encoding, Hello, Level, RemoteError};
 pub use poolctl_sys::clock::now;
 pub use poolctl_sys::cpu::available as available_cpus;
+pub use poolctl_sys::file_lock;
+pub use poolctl_sys::inherited::all as inherited_descriptors;
 pub use poolctl_sys::limits::raise_open_files;
+pub use poolctl_sys::pidfd::Pidfd;
+pub use poolctl_sys::process::{reap_next, set_subreaper};
+pub use poolctl_sys::spawn;
 pub use poolctl_sys::waker::Waker;
 pub use poolctl_types::{Exit, ExitCode, Item, ItemRange, Moment, Slot, WorkerId};
 pub use report::{

@@ -199,7 +199,7 @@ pub enum TaskError {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
     /// The worker did not say hello in time.
-    #[error("no hello came within {}; give it longer with --start-timeout", Seconds(*after))]
+    #[error("no hello came within {}; a worker that starts slowly needs a longer start timeout (--start-timeout)", Seconds(*after))]
     NoHello {
         /// How long was waited.
         after: Duration,
@@ -461,6 +461,8 @@ pub struct LastStart {
     pub error: Option<TaskError>,
     /// The last bytes it wrote on stderr.
     pub stderr: Vec<u8>,
+    /// The program, where it was to be a native worker.
+    pub native: Option<String>,
 }
 
 /// An error with its sources, in one line.
@@ -536,9 +538,15 @@ impl fmt::Display for Starts<'_> {
             "; the last one: "
         };
         match (&self.last.error, self.last.exit) {
-            (Some(error), _) => write!(f, "{separator}{error}"),
-            (None, Some(exit)) => write!(f, "{separator}{exit}"),
-            (None, None) => Ok(()),
+            (Some(error), _) => write!(f, "{separator}{error}")?,
+            (None, Some(exit)) => write!(f, "{separator}{exit}")?,
+            (None, None) => {}
+        }
+        match &self.last.native {
+            Some(program) if self.last.error.is_none() => {
+                write!(f, " ({program}; a worker calls `poolctl::init()` first thing in its `main`)")
+            }
+            Some(_) | None => Ok(()),
         }
     }
 }

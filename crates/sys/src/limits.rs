@@ -34,6 +34,20 @@ pub fn memory_of(pid: u32) -> io::Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
+/// How much memory the machine could give now without pushing anything out, in bytes (`MemAvailable`, proc_meminfo(5)).
+///
+/// # Errors
+/// There is no `/proc`, or it says nothing of that.
+pub fn available_memory() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    let available = field("MemAvailable:").ok_or(io::ErrorKind::InvalidData)?;
+    Ok((available + field("SwapFree:").unwrap_or_default()).saturating_mul(1024))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,11 @@ use rustix::fs::{
     FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create, open,
 };
 
+use crate::limits;
+
+/// From so many bytes on it is looked whether there is so much memory.
+const LARGE_BYTES: u64 = 16 << 20;
+
 /// A file holding `contents`, read from its start, that nobody can change any more.
 ///
 /// `name` is seen in `/proc/PID/fd` alone.
@@ -40,10 +45,24 @@ pub fn sealed(name: &str, size: u64) -> io::Result<OwnedFd> {
 pub fn fixed(name: &str, size: u64) -> io::Result<OwnedFd> {
     let memfd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     if size > 0 {
+        refuse_too_much(size)?;
         fallocate(&memfd, FallocateFlags::empty(), 0, size)?;
     }
     fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW)?;
     Ok(memfd)
+}
+
+/// The kernel gives memory page by page, and would rather kill processes than stop when there is none left. So a size that
+/// cannot be had is refused beforehand.
+fn refuse_too_much(size: u64) -> io::Result<()> {
+    if size < LARGE_BYTES {
+        return Ok(());
+    }
+    // Where nothing is known of it, the kernel has the say.
+    match limits::available_memory() {
+        Ok(available) if size > available - available / 16 => Err(io::ErrorKind::OutOfMemory.into()),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Forbids for good all writing but through what is mapped already, for every process. To be called on [`fixed`] ones.
@@ -83,6 +102,13 @@ mod tests {
         assert_eq!(text, "hello");
         assert!(file.write_all(b"more").is_err());
         assert!(file.set_len(0).is_err());
+    }
+
+    #[test]
+    fn more_memory_than_there_is_is_refused_and_not_taken() {
+        let error = sealed("test", 1 << 50).unwrap_err();
+
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
     }
 
     #[test]

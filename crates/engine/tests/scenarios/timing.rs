@@ -75,6 +75,22 @@ fn a_claim_tells_when_the_limit_passes() {
 }
 
 #[test]
+fn a_worker_that_begins_nothing_of_what_it_holds_is_replaced_and_nobody_is_blamed() {
+    let nothing = Event::Claimed { worker: worker(0, 0), claim: None };
+    let mut pool = Pool::new(Config { grace: SECOND, ..limited(5) });
+    pool.tell_all([Event::Items(2), Event::EndOfInput, ready(0, 0)]);
+
+    assert_eq!(pool.tick_after(SECOND * 5), [Effect::Probe(worker(0, 0))]);
+    assert_eq!(pool.tell(nothing), []);
+    assert_eq!(pool.tick_after(SECOND * 5), [Effect::Probe(worker(0, 0))]);
+    assert_eq!(pool.tell(nothing), [Effect::Terminate(worker(0, 0))]);
+    let effects = pool.tell(exited(0, 0));
+
+    assert_eq!(effects, [reap(0, 0), Effect::Spawn(worker(0, 1))]);
+    assert_eq!(pool.engine.counts().queued, 2);
+}
+
+#[test]
 fn a_worker_between_two_items_is_probed_again_later() {
     let mut pool = Pool::new(limited(5));
     pool.tell_all([Event::Items(1), ready(0, 0)]);

@@ -5,7 +5,7 @@
 //! chain of items that wait for one another always has one that runs, whatever number of workers there is.
 //!
 //! # If a side dies
-//! With the worker that submitted them nobody waits for its nested items any more: they are cancelled. A worker that runs
+//! With the worker that submitted them nobody waits for its nested items any more: those not begun are cancelled. A worker that runs
 //! one is settled like any other, and the outcome goes to the one that waits.
 
 use std::sync::Arc;
@@ -97,7 +97,8 @@ impl Nest {
     fn serve(&mut self, supervisor: &mut Supervisor) -> bool {
         let item = self.call.posted().map(|(item, _)| item);
         if !supervisor.is_alive(self.worker) {
-            if let Some(item) = item {
+            // What runs is left to end: stopping its worker might hurt what that has begun since.
+            if let Some(item) = item.filter(|item| supervisor.is_queued(*item)) {
                 supervisor.cancel(item);
             }
             return false;

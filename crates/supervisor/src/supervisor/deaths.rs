@@ -124,7 +124,9 @@ impl Supervisor {
             // Who was ended before its hello had its time.
             let late = life.dismissed.then_some(TaskError::NoHello { after: self.start_timeout });
             let error = life.fault.take().or(late);
-            self.last_start = LastStart { exit: Some(ending.exit), error, stderr: stderr.clone() };
+            let native = matches!(&life.work, Work::Warm(link) if link.native().is_some());
+            let native = native.then(|| self.launcher.program());
+            self.last_start = LastStart { exit: Some(ending.exit), error, stderr: stderr.clone(), native };
         } else if life.dismissed {
             if let Exit::Code(code @ 1..) = ending.exit {
                 let text = format!("the worker ended with exit code {code} after its last item");
