@@ -26,6 +26,27 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Every descriptor that this program was started with and has not taken over, 0, 1 and 2 included.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn all() -> io::Result<Vec<BorrowedFd<'static>>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else {
+            continue;
+        };
+        // SAFETY: the number is not −1. If it is not open any more (that of the listing itself), asking is `EBADF`.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+        if fcntl_getfd(borrowed).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
+            // SAFETY: not close-on-exec, so it came from whoever started this program, and no value of this program
+            // owns it (as in `take`): nobody closes it as long as the program runs.
+            found.push(unsafe { BorrowedFd::borrow_raw(number) });
+        }
+    }
+    Ok(found)
+}
+
 /// Why variables were not forgotten.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +113,16 @@ mod tests {
 
         assert_eq!(taken.as_raw_fd(), number);
         assert!(take(number).is_err());
+    }
+
+    #[test]
+    fn the_standard_streams_are_inherited_and_what_is_opened_here_is_not() {
+        let own = std::fs::File::open("/dev/null").unwrap();
+
+        let numbers: Vec<RawFd> = all().unwrap().iter().map(AsRawFd::as_raw_fd).collect();
+
+        assert!([0, 1, 2].iter().all(|standard| numbers.contains(standard)), "{numbers:?}");
+        assert!(!numbers.contains(&own.as_raw_fd()), "{numbers:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod affinity;
 pub mod ancillary;
 pub mod clock;
 pub mod cpu;
+pub mod file_lock;
 pub mod fork_mark;
 pub mod futex;
 pub mod inherited;
