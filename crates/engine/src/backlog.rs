@@ -258,6 +258,40 @@ impl Backlog {
         self.skip_cancelled();
     }
 
+    /// The first item that was never dispatched.
+    pub(crate) fn fresh_start(&self) -> u64 {
+        self.fresh_start
+    }
+
+    /// The first fresh items in `within` that stand next to each other are not wanted any more; says which.
+    pub(crate) fn cancel_next_fresh(&mut self, within: ItemRange) -> Option<ItemRange> {
+        let end = within.end().0.min(self.fresh_end);
+        let mut first = within.first.0.max(self.fresh_start);
+        if first >= end {
+            return None;
+        }
+        for skipped in self.skipped.range(first..end) {
+            if *skipped != first {
+                break;
+            }
+            first += 1;
+        }
+        let end = self.skipped.range(first..end).next().copied().unwrap_or(end);
+        let count = u32::try_from(end.checked_sub(first)?).unwrap_or(u32::MAX);
+        if count == 0 {
+            return None;
+        }
+        let items = ItemRange::new(Item(first), count);
+        if first == self.fresh_start {
+            (0..count).for_each(|_| self.window.skip());
+            self.fresh_start += u64::from(count);
+            self.skip_cancelled();
+        } else {
+            self.skipped.extend(items.first.0..items.end().0);
+        }
+        Some(items)
+    }
+
     /// A waiting item is not wanted any more; returns the attempts it has had.
     pub(crate) fn cancel_waiting(&mut self, item: Item) -> u32 {
         let past = self.past(item);

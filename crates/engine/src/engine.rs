@@ -161,6 +161,7 @@ impl Engine {
             Event::EndOfInput => self.input = Input::Ended,
             Event::Gate(gate) => self.gate = gate,
             Event::CancelItem(item) => self.cancel_item(item, effects),
+            Event::CancelQueued(items) => self.cancel_queued(items, effects),
             Event::Stop(stop) => self.stop_pool(stop, effects),
             Event::Resize(slots) => self.resize(slots, effects),
             Event::Pause => self.clock.pause(host_now),
@@ -310,6 +311,26 @@ impl Engine {
             }
             Some(Standing::Done) | None => {}
         }
+    }
+
+    /// Cancels those of these items that no worker has; fresh neighbours together.
+    fn cancel_queued(&mut self, items: ItemRange, effects: &mut Vec<Effect>) {
+        let dispatched = items.end().0.min(self.backlog.fresh_start());
+        for item in (items.first.0..dispatched).map(Item) {
+            if self.backlog.standing(item) == Some(Standing::Waiting) {
+                let attempts = self.backlog.cancel_waiting(item);
+                self.tell_cancelled(ItemRange::one(item), attempts, effects);
+            }
+        }
+        while let Some(fresh) = self.backlog.cancel_next_fresh(items) {
+            self.tell_cancelled(fresh, 0, effects);
+        }
+    }
+
+    /// Whether a worker has this item.
+    #[must_use]
+    pub fn is_held(&self, item: Item) -> bool {
+        self.backlog.standing(item) == Some(Standing::Held)
     }
 
     /// Whether no worker has this item, and it has no outcome.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use poolctl_types::{Item, Moment, WorkerId};
+use poolctl_types::{Item, ItemRange, Moment, WorkerId};
 
 /// Everything that can happen. News about an earlier life of a slot is ignored, whatever it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum Event {
     Exited { worker: WorkerId, end: End },
     /// An item is not wanted any more.
     CancelItem(Item),
+    /// Of these items, those that no worker has are not wanted any more.
+    CancelQueued(ItemRange),
     /// The pool shall stop, this hard. A softer stop after a harder one changes nothing.
     Stop(Stop),
     /// The pool shall have this many slots (at least 1); surplus workers drain.

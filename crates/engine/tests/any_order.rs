@@ -9,7 +9,7 @@ use poolctl_engine::{
     Accounting, Answer, Capacity, Claim, Config, Effect, End, EndCause, Engine, Event, Gate, Halt, HaltAt,
     HaltHow, Lasting, Lifecycle, Stop, Timeout,
 };
-use poolctl_types::{Item, Moment, WorkerId};
+use poolctl_types::{Item, ItemRange, Moment, WorkerId};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -58,6 +58,8 @@ fn news() -> impl Strategy<Value = Event> {
         1 => workers().prop_map(Event::Retire),
         1 => (workers(), 0..5_u32).prop_map(|(worker, returned)| Event::Waits { worker, returned }),
         1 => workers().prop_map(Event::GoesOn),
+        1 => (0..40_u64, 1..40_u32)
+            .prop_map(|(first, count)| Event::CancelQueued(ItemRange::new(Item(first), count))),
         1 => (workers(), option::of(items())).prop_map(|(worker, item)| Event::Fault { worker, item }),
         4 => (workers(), ends()).prop_map(|(worker, end)| Event::Exited { worker, end }),
     ]

@@ -1,6 +1,6 @@
 //! Taking the outcomes of a call, in the order of its items: one by one, or all that are there.
 
-use poolctl_supervisor::host::{Call, ResultBytes, Settled};
+use poolctl_supervisor::host::{Call, Refusal, ResultBytes, Settled};
 use poolctl_supervisor::{Form, Outcome};
 use poolctl_sys::advice;
 
@@ -20,11 +20,13 @@ pub(crate) struct Outcomes {
     form: Form,
     at: usize,
     left: u32,
+    /// How many items follow that have no result, and why; none: they were cancelled.
+    lost: (u32, Option<Refusal>),
 }
 
 impl Outcomes {
     pub(crate) fn new() -> Self {
-        Self { next: 0, run: ResultBytes::new(), form: Form::Lines, at: 0, left: 0 }
+        Self { next: 0, run: ResultBytes::new(), form: Form::Lines, at: 0, left: 0, lost: (0, None) }
     }
 
     /// The index of the item whose outcome is taken next.
@@ -38,6 +40,11 @@ impl Outcomes {
         &mut self,
         read: impl Fn(Raw<'_>) -> Result<R, TaskError>,
     ) -> Option<Result<R, TaskError>> {
+        if let Some(left) = self.lost.0.checked_sub(1) {
+            self.lost.0 = left;
+            self.next += 1;
+            return Some(Err(self.lost.1.clone().map_or(TaskError::Cancelled, TaskError::from)));
+        }
         self.left = self.left.checked_sub(1)?;
         self.next += 1;
         let rest = &self.run[self.at..];
@@ -53,7 +60,7 @@ impl Outcomes {
         call: &Call,
         read: impl Fn(Raw<'_>) -> Result<R, TaskError>,
     ) -> Option<Result<R, TaskError>> {
-        if self.left == 0 {
+        if self.left == 0 && self.lost.0 == 0 {
             let settled = call.take(self.next)?;
             if let Some(alone) = self.put(settled) {
                 self.next += 1;
@@ -69,7 +76,7 @@ impl Outcomes {
         call: &Call,
         read: impl Fn(Raw<'_>) -> Result<R, TaskError>,
     ) -> Option<(Option<u64>, Result<R, TaskError>)> {
-        if self.left == 0 {
+        if self.left == 0 && self.lost.0 == 0 {
             let (first, settled) = call.take_any()?;
             if let Some(alone) = self.put(settled) {
                 return Some((first, read_alone(alone, read)));
@@ -85,6 +92,14 @@ impl Outcomes {
         match settled {
             Settled::Run { count, results, form } => {
                 (self.run, self.form, self.at, self.left) = (results, form, 0, count);
+                None
+            }
+            Settled::NeverRan { count } => {
+                self.lost = (count, None);
+                None
+            }
+            Settled::Refused { why, count } => {
+                self.lost = (count, Some(why));
                 None
             }
             alone => Some(alone),
@@ -179,7 +194,8 @@ pub(crate) fn read_alone<R>(
     match settled {
         Settled::One(report) if report.outcome == Outcome::Ok => read(Raw::Output(&report.attempt.out)),
         Settled::One(report) => Err(TaskError::of(*report)),
-        Settled::Refused { why } => Err(why.into()),
+        Settled::NeverRan { .. } => Err(TaskError::Cancelled),
+        Settled::Refused { why, .. } => Err(why.into()),
         other => unreachable!("no outcome of one item: {other:?}"),
     }
 }

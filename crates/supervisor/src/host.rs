@@ -45,6 +45,7 @@
 
 mod call;
 mod callbacks;
+mod cancels;
 mod door;
 mod drive;
 mod ledger;

@@ -28,7 +28,7 @@ use poolctl_engine::{Counts, Engine, Event, Gate, Stop};
 use poolctl_sys::poller::{Interest, Poller, Ready};
 use poolctl_sys::waker::Waker;
 use poolctl_sys::{clock, cpu};
-use poolctl_types::{Item, Moment, WorkerId};
+use poolctl_types::{Item, ItemRange, Moment, WorkerId};
 
 use crate::block::Block;
 use crate::config::{PoolConfig, Target};
@@ -299,6 +299,12 @@ impl Supervisor {
         !was_told || self.desk.engine.is_queued(item)
     }
 
+    /// Whether a worker has this item.
+    #[must_use]
+    pub fn is_held(&self, item: Item) -> bool {
+        self.desk.engine.is_held(item)
+    }
+
     /// Tells the item in a worker's hands what became of one that it submitted.
     pub fn tell_nested(&mut self, worker: WorkerId, id: u64, outcome: NestedOutcome) {
         if let Some(Life { work: Work::Warm(link), fault: None, .. }) = self.lives.get_mut(worker)
@@ -306,6 +312,11 @@ impl Supervisor {
         {
             link.tell_nested(id, outcome, &self.desk);
         }
+    }
+
+    /// Of these items, those that no worker has are not wanted any more.
+    pub fn cancel_queued(&mut self, items: ItemRange) {
+        self.say(Event::CancelQueued(items));
     }
 
     /// Stops the run, this hard.

@@ -250,6 +250,22 @@ fn a_claim_from_after_a_pause_is_dated_by_the_same_clock() {
 }
 
 #[test]
+fn of_many_items_those_that_no_worker_has_are_cancelled_together() {
+    let mut pool = Pool::new(warm(1));
+    pool.tell_all([
+        Event::Items(9),
+        ready_as(0, 0, ahead(1, Accounting::InOrder)),
+        Event::CancelItem(Item(4)),
+    ]);
+
+    let effects = pool.tell(Event::CancelQueued(range(0, 7)));
+
+    assert_eq!(effects, [settle(1, 3, Outcome::Cancelled, 0), settle(5, 2, Outcome::Cancelled, 0)]);
+    assert_eq!(pool.tell(Event::CancelQueued(range(0, 7))), []);
+    assert_eq!(pool.tell(finished(0, 0, 1)), [settle(0, 1, Outcome::Ok, 1), dispatch(0, 0, 7, 1)]);
+}
+
+#[test]
 fn a_claim_is_not_asked_for_twice_in_a_row() {
     let mut pool = Pool::new(limited(5));
     pool.tell_all([Event::Items(1), ready(0, 0), finished(0, 0, 1)]);

@@ -99,6 +99,7 @@ impl Ledger {
             | Event::Answered { .. }
             | Event::Claimed { .. }
             | Event::CancelItem(_)
+            | Event::CancelQueued(_)
             | Event::Resize(_)
             | Event::Pause
             | Event::Resume

@@ -7,7 +7,7 @@ use std::time::Duration;
 use poolctl_engine::{
     Accounting, Answer, Claim, Effect, End, EndCause, Engine, Event, Gate, Lasting, Lifecycle,
 };
-use poolctl_types::{Item, Moment, WorkerId};
+use poolctl_types::{Item, ItemRange, Moment, WorkerId};
 
 use crate::chance::Chance;
 use crate::ledger::Ledger;
@@ -427,7 +427,11 @@ impl World {
                 let after = self.micros(100_000);
                 self.schedule(after, Happening::Tell(Event::Resume));
             }
-            3 | 4 => self.tell(Event::CancelItem(item)),
+            3 => self.tell(Event::CancelItem(item)),
+            4 => {
+                let count = self.chance.small(1, 60);
+                self.tell(Event::CancelQueued(ItemRange::new(item, count)));
+            }
             5 => self.tell(Event::Tick),
             6 => self.tell_old_news(slot, item),
             _ => {

@@ -87,10 +87,17 @@ pub enum Settled {
     },
     /// One item, with all that is known of it.
     One(Box<Report>),
-    /// One item was not run to an end.
+    /// `count` items next to each other were cancelled before they ran.
+    NeverRan {
+        /// How many.
+        count: u32,
+    },
+    /// `count` items next to each other were not run to an end.
     Refused {
         /// Why.
         why: Refusal,
+        /// How many.
+        count: u32,
     },
 }
 
@@ -140,7 +147,7 @@ impl Call {
         if state.outcomes.front.as_ref().is_some_and(|(first, _)| *first == index) {
             return state.outcomes.pop_front().map(|(_, settled)| settled);
         }
-        state.refusal.clone().map(|why| Settled::Refused { why })
+        state.refusal.clone().map(|why| Settled::Refused { why, count: 1 })
     }
 
     /// Takes out the outcome that came first of those left, and says which item it begins with; none, if what is left
@@ -150,7 +157,7 @@ impl Call {
         let mut state = lock(&self.state);
         match state.outcomes.pop_front() {
             Some((index, settled)) => Some((Some(index), settled)),
-            None => state.refusal.clone().map(|why| (None, Settled::Refused { why })),
+            None => state.refusal.clone().map(|why| (None, Settled::Refused { why, count: 1 })),
         }
     }
 
@@ -390,7 +397,7 @@ impl Settled {
         match self {
             Settled::Run { results, .. } => results.len() as u64,
             Settled::One(report) => report.attempt.out.len(),
-            Settled::Refused { .. } => 0,
+            Settled::NeverRan { .. } | Settled::Refused { .. } => 0,
         }
     }
 
@@ -398,8 +405,10 @@ impl Settled {
     #[must_use]
     pub fn count(&self) -> u32 {
         match self {
-            Settled::Run { count, .. } => *count,
-            Settled::One(_) | Settled::Refused { .. } => 1,
+            Settled::Run { count, .. } | Settled::NeverRan { count } | Settled::Refused { count, .. } => {
+                *count
+            }
+            Settled::One(_) => 1,
         }
     }
 }

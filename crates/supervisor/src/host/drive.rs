@@ -13,6 +13,7 @@ use poolctl_types::Moment;
 
 use super::call::{Call, Need};
 use super::callbacks::{Callbacks, Due};
+use super::cancels::Cancels;
 use super::door::{Door, Driver, Leader, Letter, NAP, Next, Part, Question, Stage};
 use super::ledger::Ledger;
 use super::nests::Nests;
@@ -43,6 +44,7 @@ struct Loop {
     supervisor: Option<Supervisor>,
     ledger: Ledger,
     nests: Nests,
+    cancels: Cancels,
     /// The inbox of last time, for its memory.
     letters: Vec<Letter>,
 }
@@ -80,6 +82,7 @@ impl Shared {
                 supervisor: Some(supervisor),
                 ledger: Ledger::new(policy),
                 nests: Nests::default(),
+                cancels: Cancels::default(),
                 letters: Vec::new(),
             }),
             callbacks: Callbacks::default(),
@@ -441,15 +444,18 @@ impl Goal<'_> {
 impl Loop {
     /// One pass of the supervisor's loop. Says why the host has ended, if it has.
     fn turn(&mut self, until: Option<Instant>, goal: Goal<'_>) -> Option<Refusal> {
-        let Self { supervisor: Some(supervisor), ledger, nests, letters } = self else {
+        let Self { supervisor: Some(supervisor), ledger, nests, cancels, letters } = self else {
             return Some(self.ledger.refusal());
         };
         let turned = catch_unwind(AssertUnwindSafe(|| {
-            deliver(letters, supervisor, ledger);
+            // What came with the last turn, before what comes with this one.
+            cancels.press(supervisor, ledger);
+            deliver(letters, cancels, supervisor, ledger);
             nests.serve(ledger.take_requests(), ledger, supervisor);
             // Who waits here wants its answer soon; the driver has time.
             supervisor.set_spin(matches!(goal, Goal::Outcome(..)));
-            let turn = supervisor.turn(ledger, until.map(moment));
+            let until = until.map(moment).into_iter().chain(cancels.next()).min();
+            let turn = supervisor.turn(ledger, until);
             if ledger.is_broken() {
                 supervisor.stop(Stop::Kill);
             }
@@ -484,7 +490,12 @@ impl Loop {
 }
 
 /// Hands what was handed in on to the supervisor.
-fn deliver(letters: &mut Vec<Letter>, supervisor: &mut Supervisor, ledger: &mut Ledger) {
+fn deliver(
+    letters: &mut Vec<Letter>,
+    cancels: &mut Cancels,
+    supervisor: &mut Supervisor,
+    ledger: &mut Ledger,
+) {
     let mut has_items = false;
     for letter in letters.drain(..) {
         match letter {
@@ -493,11 +504,7 @@ fn deliver(letters: &mut Vec<Letter>, supervisor: &mut Supervisor, ledger: &mut 
                 supervisor.push(block);
                 has_items = true;
             }
-            Letter::Cancel(call) => {
-                for item in ledger.items_of(&call).into_iter().flat_map(|items| items.iter()) {
-                    supervisor.cancel(item);
-                }
-            }
+            Letter::Cancel(call) => cancels.take_in(call, supervisor, ledger),
             Letter::Resize(workers) => supervisor.resize(workers),
             Letter::Question(Question(ask)) => ask(supervisor),
             Letter::Close => supervisor.end_of_input(),

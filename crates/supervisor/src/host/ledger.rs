@@ -138,8 +138,14 @@ impl Ledger {
         // Now it is known whether items ended because the pool gave up.
         if let Some(why) = &self.ended_by {
             for mail in &mut self.mail {
-                if matches!(&mail.settled, Settled::One(report) if report.outcome == Outcome::Cancelled) {
-                    mail.settled = Settled::Refused { why: why.clone() };
+                let is_cancelled = match &mail.settled {
+                    Settled::One(report) => report.outcome == Outcome::Cancelled,
+                    Settled::NeverRan { .. } => true,
+                    Settled::Run { .. } | Settled::Refused { .. } => false,
+                };
+                if is_cancelled {
+                    let count = mail.settled.count();
+                    mail.settled = Settled::Refused { why: why.clone(), count };
                 }
             }
         }
@@ -209,6 +215,10 @@ impl Sink for Ledger {
             let of_part = if part == items { rest } else { take_first(&mut rest, part.count) };
             Settled::Run { count: part.count, results: of_part.bytes.into(), form: of_part.form }
         });
+    }
+
+    fn never_ran(&mut self, items: ItemRange) {
+        self.address(items, |part| Settled::NeverRan { count: part.count });
     }
 
     fn settled(&mut self, report: Report) {

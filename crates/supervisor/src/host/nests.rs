@@ -135,8 +135,10 @@ impl Nest {
                 NestedOutcome::Yours
             }
             Settled::One(report) => NestedOutcome::Err(error_of(*report)),
-            Settled::Refused { why: Refusal::Closed } if self.is_reclaimed => NestedOutcome::Yours,
-            Settled::Refused { why } => NestedOutcome::Err(named("PoolEnded", chain(&why))),
+            Settled::NeverRan { .. } if self.is_reclaimed => NestedOutcome::Yours,
+            Settled::NeverRan { .. } => NestedOutcome::Err(named("Cancelled", "cancelled".to_owned())),
+            Settled::Refused { why: Refusal::Closed, .. } if self.is_reclaimed => NestedOutcome::Yours,
+            Settled::Refused { why, .. } => NestedOutcome::Err(named("PoolEnded", chain(&why))),
         }
     }
 }
