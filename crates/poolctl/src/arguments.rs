@@ -76,7 +76,7 @@ pub(crate) fn read_output<T: Task>(raw: Raw<'_>) -> Result<T::Output, TaskError>
 fn read_lodged<T: Task>(Lodged { parcel, main, .. }: &Lodged) -> Result<T::Output, TaskError> {
     let mut bytes = vec![0; usize::try_from(*main).unwrap_or(usize::MAX)];
     parcel.read_at(&mut bytes, 0).map_err(|source| TaskError::LostResult { source })?;
-    let buffers = Parcel { segment: parcel.reader(), base: parcel_base(*main) };
+    let buffers = Parcel { segment: parcel.writer(), base: parcel_base(*main) };
     decode::<T>(Decoder::with_parcel(&bytes, buffers))
 }
 

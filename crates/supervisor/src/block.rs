@@ -45,12 +45,23 @@ pub enum Attachment {
     Writer(Arc<Parcel>),
 }
 
+impl Attachment {
+    /// A descriptor that can do no more than is meant, where it has to be opened for that. It is open only while it is
+    /// sent: an item that waits holds one descriptor for its parcel, not two.
+    pub(crate) fn narrowed(&self) -> Option<OwnedFd> {
+        match self {
+            // With no descriptor left the one that is there has to do: narrowing guards against mistakes alone.
+            Attachment::Reader(parcel) => parcel.reader().ok(),
+            Attachment::File(_) | Attachment::Writer(_) => None,
+        }
+    }
+}
+
 impl AsFd for Attachment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Attachment::File(file) => file.as_fd(),
-            Attachment::Reader(parcel) => parcel.reader(),
-            Attachment::Writer(parcel) => parcel.writer(),
+            Attachment::Reader(parcel) | Attachment::Writer(parcel) => parcel.writer(),
         }
     }
 }

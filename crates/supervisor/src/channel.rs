@@ -99,7 +99,11 @@ impl Outbox {
         self.bytes.shrink_to(READ_BYTES);
         self.sent = 0;
         while let Some(packet) = self.packets.front_mut() {
-            let descriptors: Vec<_> = packet.descriptors.iter().map(AsFd::as_fd).collect();
+            let narrowed: Vec<_> = packet.descriptors.iter().map(Attachment::narrowed).collect();
+            let descriptors = packet.descriptors.iter().zip(&narrowed);
+            let descriptors: Vec<_> = descriptors
+                .map(|(whole, narrowed)| narrowed.as_ref().map_or_else(|| whole.as_fd(), AsFd::as_fd))
+                .collect();
             match ancillary::send(self.fd.as_fd(), &packet.bytes, &descriptors) {
                 Ok(sent) if sent == packet.bytes.len() => {
                     self.packets.pop_front();

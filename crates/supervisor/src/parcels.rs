@@ -2,16 +2,20 @@
 //! that nothing another process does to them can fault this one.
 //!
 //! A parcel is used again when its user drops it: its memory is there already then, which is most of what a first use
-//! costs. Freed parcels are kept up to [`KEEP_BYTES`].
+//! costs. Freed parcels are kept up to [`KEEP_BYTES`] and [`KEEP`] of them, since each is a descriptor; when the process
+//! has no descriptor left they give way.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use poolctl_sys::{memfd, transfer};
+use poolctl_sys::{limits, memfd, transfer};
 
 /// How much memory freed parcels keep, in bytes.
 const KEEP_BYTES: u64 = 256 << 20;
+
+/// How many freed parcels are kept.
+const KEEP: usize = 32;
 
 /// Parcels are a multiple of this long, in bytes.
 const STEP_BYTES: u64 = 64 << 10;
@@ -38,8 +42,7 @@ struct Stock {
 
 #[derive(Debug)]
 struct Segment {
-    writer: OwnedFd,
-    reader: OwnedFd,
+    memfd: OwnedFd,
     bytes: u64,
 }
 
@@ -64,6 +67,17 @@ pub enum ParcelError {
         limit: u64,
         /// How much is in use.
         used: u64,
+    },
+    /// The process has as many descriptors open as it may.
+    #[error(
+        "no descriptor left for {wanted} bytes of shared memory; allow more with `ulimit -n`, or have fewer large \
+             values in flight"
+    )]
+    NoDescriptor {
+        /// How much was asked for.
+        wanted: u64,
+        /// What the kernel said.
+        source: io::Error,
     },
     /// The kernel has none.
     #[error("no shared memory of {wanted} bytes")]
@@ -113,11 +127,19 @@ impl Parcels {
         }
         stock.all_bytes += wanted;
         drop(stock);
-        match Segment::new(wanted) {
+        let made = Segment::new(wanted).or_else(|_| {
+            self.shared.stock().clear();
+            Segment::new(wanted)
+        });
+        match made {
             Ok(segment) => Ok(self.parcel(segment)),
             Err(source) => {
                 self.shared.stock().all_bytes -= wanted;
-                Err(ParcelError::NoMemory { wanted: bytes, source })
+                Err(if limits::ran_out_of_descriptors(&source) {
+                    ParcelError::NoDescriptor { wanted: bytes, source }
+                } else {
+                    ParcelError::NoMemory { wanted: bytes, source }
+                })
             }
         }
     }
@@ -142,9 +164,7 @@ impl Stock {
 
 impl Segment {
     fn new(bytes: u64) -> io::Result<Self> {
-        let writer = memfd::sealed("poolctl-parcel", bytes)?;
-        let reader = memfd::read_only(writer.as_fd())?;
-        Ok(Self { writer, reader, bytes })
+        Ok(Self { memfd: memfd::sealed("poolctl-parcel", bytes)?, bytes })
     }
 }
 
@@ -174,13 +194,15 @@ impl Parcel {
     /// What writes it and reads it.
     #[must_use]
     pub fn writer(&self) -> BorrowedFd<'_> {
-        self.segment().writer.as_fd()
+        self.segment().memfd.as_fd()
     }
 
-    /// What reads it alone.
-    #[must_use]
-    pub fn reader(&self) -> BorrowedFd<'_> {
-        self.segment().reader.as_fd()
+    /// A new descriptor that can only read it.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn reader(&self) -> io::Result<OwnedFd> {
+        memfd::read_only(self.writer())
     }
 
     fn segment(&self) -> &Segment {
@@ -192,7 +214,7 @@ impl Drop for Parcel {
     fn drop(&mut self) {
         let Some(segment) = self.segment.take() else { return };
         let mut stock = self.shared.stock();
-        if stock.free_bytes + segment.bytes <= KEEP_BYTES {
+        if stock.free_bytes + segment.bytes <= KEEP_BYTES && stock.free.len() < KEEP {
             stock.free_bytes += segment.bytes;
             stock.free.push(segment);
         } else {
@@ -231,5 +253,16 @@ mod tests {
 
         drop(first);
         assert!(parcels.take(200_000).is_ok(), "what is kept for later gives way");
+    }
+
+    #[test]
+    fn few_freed_parcels_are_kept_since_each_is_a_descriptor() {
+        let parcels = Parcels::new(None);
+
+        let many: Vec<_> = (0..3 * KEEP).map(|_| parcels.take(1).unwrap()).collect();
+        drop(many);
+
+        let stock = parcels.shared.stock();
+        assert_eq!((stock.free.len(), stock.all_bytes), (KEEP, KEEP as u64 * STEP_BYTES));
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Allows this process as many open files as it may allow itself, and says how many that is (`None`: no limit).
@@ -21,6 +22,12 @@ pub fn raise_open_files() -> io::Result<Option<u64>> {
 #[must_use]
 pub fn open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
+}
+
+/// Whether `error` says that this process, or the whole machine, has as many files open as it may.
+#[must_use]
+pub fn ran_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// The bytes that process `pid` has resident.
