@@ -36,6 +36,7 @@ mod output;
 mod replacement;
 mod resume;
 mod retries;
+mod shell_locks;
 mod signals;
 mod starts;
 mod worker_examples;

@@ -35,7 +35,7 @@ Exit codes: 0 it is ok, 1 the function failed; of a command its own status, 128+
 )]
 pub(crate) struct ApplyArgs {
     /// A native function, python:MODULE:FUNCTION or python:FILE.py:FUNCTION, then its arguments
-    #[arg(value_name = "FUNCTION|ARGUMENT")]
+    #[arg(value_name = "FUNCTION|ARGUMENT", allow_negative_numbers = true)]
     words: Vec<OsString>,
     /// The command, without a shell
     #[arg(value_name = "CMD", last = true)]

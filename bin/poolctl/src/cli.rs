@@ -12,6 +12,8 @@ use crate::config::{self, ShowArgs};
 use crate::end::End;
 use crate::failure::Failure;
 use crate::functions::{self, FunctionsArgs};
+use crate::lock::{self, LockArgs, SemaphoreArgs};
+use crate::locks::{self, LocksArgs};
 use crate::map::{self, MapArgs, SEPARATORS};
 use crate::stderr::say;
 
@@ -22,6 +24,7 @@ Examples:
   poolctl map python:json:dumps < values.jsonl             a Python function in warm interpreters
   poolctl map --lines 'jq --unbuffered -c .key' < x.jsonl  an unmodified filter, kept warm
   poolctl apply add 2 3                                    one task
+  poolctl lock deploy -- ./deploy.sh                       one at a time, in whatever shell
 ";
 
 /// Runs work through pools of worker processes, and loses nothing when one of them dies.
@@ -40,6 +43,12 @@ enum Command {
     Apply(Box<ApplyArgs>),
     /// List the functions that a worker offers
     Functions(FunctionsArgs),
+    /// Run a command while holding a lock that other shells know by name
+    Lock(LockArgs),
+    /// Run a command while holding one of N permits that other shells know by name
+    Semaphore(SemaphoreArgs),
+    /// Show who holds which lock, and who waits for it
+    Locks(LocksArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -63,6 +72,9 @@ pub(crate) fn run() -> End {
         Command::Map(args) => map::run(*args),
         Command::Apply(args) => apply::run(*args),
         Command::Functions(args) => functions::list(&args),
+        Command::Lock(args) => lock::run_locked(&args),
+        Command::Semaphore(args) => lock::run_permitted(&args),
+        Command::Locks(args) => locks::list(&args),
         Command::Config(ConfigCommand::Show(args)) => config::show(&args).map(End::from),
         Command::Completions(args) => completions::print(&args).map(End::from),
     };
@@ -126,7 +138,7 @@ mod tests {
         let top = command.render_long_help().to_string();
 
         assert!(top.starts_with("Examples:\n"), "{top}");
-        for name in ["map", "apply", "functions"] {
+        for name in ["map", "apply", "functions", "lock", "semaphore", "locks"] {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.starts_with("Examples:\n"), "{help}");
         }

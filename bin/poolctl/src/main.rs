@@ -11,6 +11,8 @@ mod config;
 mod end;
 mod failure;
 mod functions;
+mod lock;
+mod locks;
 mod map;
 mod nearest;
 mod own_process;

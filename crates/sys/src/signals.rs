@@ -28,6 +28,12 @@ pub fn reset_all() {
     }
 }
 
+/// Gives SIGCHLD its default disposition, so that dead children wait to be reaped, also where whoever started this
+/// process had it ignored.
+pub fn keep_dead_children() {
+    set_default(libc::SIGCHLD);
+}
+
 /// The signals that are ignored or handled in this process now.
 pub(crate) fn not_default() -> Vec<i32> {
     (1..=LAST_SIGNAL).filter(|signal| !is_default(*signal)).collect()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -42,6 +43,8 @@ impl Sandbox {
         for name in ["work", "tmp", "run", "home"] {
             fs::create_dir(directory.path().join(name)).expect("a directory in our own");
         }
+        let run = directory.path().join("run");
+        fs::set_permissions(run, fs::Permissions::from_mode(0o700)).expect("a directory of our own");
         let mark = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         Self { directory, mark, segments: names_in(Path::new(SEGMENTS)).collect() }
     }
