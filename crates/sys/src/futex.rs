@@ -39,6 +39,8 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> Woken
 ///
 /// The word need not be writable here. Whether anybody slept is not said: nothing should depend on it.
 pub fn wake(word: &AtomicU32, count: u32) {
+    // The kernel takes more than this for a negative number, and wakes one.
+    let count = count.min(i32::MAX.cast_unsigned());
     let woken = rustix::thread::futex::wake(word, Flags::empty(), count);
     debug_assert!(woken.is_ok(), "a mapped and aligned word, as a reference is, can be woken: {woken:?}");
 }
@@ -56,6 +58,29 @@ mod tests {
 
         assert_eq!(wait(&word, 6, None), Woken::Changed);
         assert_eq!(wait(&word, 7, Some(Duration::from_millis(1))), Woken::TimedOut);
+    }
+
+    #[test]
+    fn all_sleepers_are_woken_at_once() {
+        let word = Arc::new(AtomicU32::new(0));
+        let sleepers = [(); 3].map(|()| {
+            let word = Arc::clone(&word);
+            std::thread::spawn(move || wait(&word, 0, Some(Duration::from_secs(60))))
+        });
+        let all_sleep = || {
+            let threads = std::fs::read_dir("/proc/self/task").unwrap();
+            let calls = threads.map(|thread| thread.unwrap().path().join("syscall"));
+            let address = format!("{} {:#x} ", libc::SYS_futex, word.as_ptr() as usize);
+            let waits = |call: &String| call.starts_with(&address);
+            calls.filter_map(|call| std::fs::read_to_string(call).ok()).filter(waits).count() == 3
+        };
+        while !all_sleep() {
+            std::thread::yield_now();
+        }
+
+        wake(&word, u32::MAX);
+
+        assert_eq!(sleepers.map(|sleeper| sleeper.join().unwrap()), [Woken::Woken; 3]);
     }
 
     #[test]
