@@ -1,9 +1,9 @@
 //! The words of this crate: real atomics and futexes, or loom's, under which every order of events is tried.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::Ordering;
+pub(crate) use loom::sync::atomic::{Ordering, fence};
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::Ordering;
+pub(crate) use std::sync::atomic::{Ordering, fence};
 
 /// A word that several processes store to, and sleep on.
 #[cfg(not(loom))]

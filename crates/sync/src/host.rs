@@ -13,10 +13,10 @@ use poolctl_types::WorkerId;
 
 use crate::atomics::Ordering;
 use crate::entry::Entry;
-use crate::ground::{Ground, Place};
+use crate::ground::{Ground, LINE, Place};
 use crate::member::{Member, Ticket};
 use crate::token::Token;
-use crate::word;
+use crate::{barrier, queue, semaphore, word};
 
 /// How much a host has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,13 @@ pub struct NoBlock {
 
 /// What an object is, as the host made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+enum Kind {
     Lock,
+    /// An event, or a condition: nobody owns anything of it.
+    Ownerless,
+    Semaphore,
+    Barrier,
+    Queue,
 }
 
 /// What a dead process left.
@@ -83,6 +88,12 @@ pub(crate) enum Kind {
 pub struct Recovered {
     /// Locks it held; the next owner of each is told.
     pub locks: Vec<Place>,
+    /// Permits of semaphores, free again.
+    pub permits: usize,
+    /// Barriers it was a party of, broken now.
+    pub barriers: Vec<Place>,
+    /// Queues it was putting into, or getting from; the next to do so goes on from the last record.
+    pub queues: Vec<Place>,
 }
 
 /// A host of shared objects.
@@ -157,6 +168,48 @@ impl Host {
         self.create(Kind::Lock, 0)
     }
 
+    /// A semaphore of which `value` permits are free, of `most` there can ever be.
+    ///
+    /// # Errors
+    /// [`CreateError::Full`].
+    pub fn create_semaphore(&mut self, value: u32, most: u32) -> Result<Place, CreateError> {
+        let place = self.create(Kind::Semaphore, most.max(value))?;
+        self.ground.object(place).into_iter().for_each(|words| semaphore::prepare(words, value));
+        Ok(place)
+    }
+
+    /// An event that is not set.
+    ///
+    /// # Errors
+    /// [`CreateError::Full`].
+    pub fn create_event(&mut self) -> Result<Place, CreateError> {
+        self.create(Kind::Ownerless, 0)
+    }
+
+    /// A condition.
+    ///
+    /// # Errors
+    /// [`CreateError::Full`].
+    pub fn create_condition(&mut self) -> Result<Place, CreateError> {
+        self.create(Kind::Ownerless, 0)
+    }
+
+    /// A barrier of `parties` parties, one at least.
+    ///
+    /// # Errors
+    /// [`CreateError::Full`].
+    pub fn create_barrier(&mut self, parties: u32) -> Result<Place, CreateError> {
+        self.create(Kind::Barrier, parties.max(1))
+    }
+
+    /// The locks and bells of a queue; its records have a segment of their own, see [`crate::RawQueue::new`].
+    ///
+    /// # Errors
+    /// [`CreateError::Full`].
+    pub fn create_queue(&mut self) -> Result<Place, CreateError> {
+        self.create(Kind::Queue, (queue::LINES - 1) * 16)
+    }
+
     /// Forgets an object that nobody uses any more; its words may be another's soon.
     pub fn remove(&mut self, place: Place) {
         if self.objects.remove(&place).is_some() {
@@ -164,7 +217,7 @@ impl Host {
         }
     }
 
-    pub(crate) fn create(&mut self, kind: Kind, extra: u32) -> Result<Place, CreateError> {
+    fn create(&mut self, kind: Kind, extra: u32) -> Result<Place, CreateError> {
         let all = self.ground.lines();
         let lines = Place { line: 0, extra }.lines();
         let place = if self.fresh as usize + lines <= all {
@@ -210,11 +263,16 @@ impl Host {
         for (&place, kind) in &self.objects {
             let Some(words) = self.ground.object(place) else { continue };
             match kind {
-                Kind::Lock => {
-                    if word::mark_dead(&words[0], is_dead) {
-                        recovered.locks.push(place);
+                Kind::Lock if word::mark_dead(&words[0], is_dead) => recovered.locks.push(place),
+                Kind::Barrier if barrier::recover(words, is_dead) => recovered.barriers.push(place),
+                Kind::Queue => {
+                    let [put, get] = [0, LINE].map(|lock| word::mark_dead(&words[lock], is_dead));
+                    if put || get {
+                        recovered.queues.push(place);
                     }
                 }
+                Kind::Semaphore => recovered.permits += semaphore::recover(words, is_dead),
+                Kind::Lock | Kind::Barrier | Kind::Ownerless => {}
             }
         }
         for index in block {
@@ -228,8 +286,11 @@ impl Host {
     /// The second half of [`Host::recover`]: wakes every waiter on every word, also of free ones. For them it is a
     /// wake-up for nothing at worst.
     pub fn wake_all(&self) {
-        for word in self.objects.keys().filter_map(|place| self.ground.word(place.line)) {
-            futex::wake(word, u32::MAX);
+        for (place, kind) in &self.objects {
+            let words = if *kind == Kind::Queue { queue::LINES } else { 1 };
+            for word in (place.line..place.line + words).filter_map(|line| self.ground.word(line)) {
+                futex::wake(word, u32::MAX);
+            }
         }
     }
 }

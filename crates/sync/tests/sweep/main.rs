@@ -7,9 +7,21 @@
 #![expect(clippy::print_stdout, reason = "it is its own harness")]
 
 #[cfg(target_arch = "x86_64")]
+mod barrier;
+#[cfg(target_arch = "x86_64")]
+mod condition;
+#[cfg(target_arch = "x86_64")]
+mod event;
+#[cfg(target_arch = "x86_64")]
 mod harness;
 #[cfg(target_arch = "x86_64")]
 mod lock;
+#[cfg(target_arch = "x86_64")]
+mod play;
+#[cfg(target_arch = "x86_64")]
+mod queue;
+#[cfg(target_arch = "x86_64")]
+mod semaphore;
 #[cfg(target_arch = "x86_64")]
 mod stage;
 

@@ -1,7 +1,7 @@
 //! A host with one object, a victim that is a member, and contenders: threads of the host that sleep behind it.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -33,6 +33,8 @@ pub(crate) struct Stage<T> {
     pub(crate) host: Host,
     pub(crate) places: Vec<Place>,
     pub(crate) data: SharedCells<AtomicU32>,
+    /// A file of the object, beside its place.
+    pub(crate) file: Option<Arc<OwnedFd>>,
     ticket: Ticket,
     contenders: Vec<Contender<T>>,
 }
@@ -48,7 +50,14 @@ impl<T: Send + 'static> Stage<T> {
         let mut host = Host::new(WorkerId::new(0, 0), capacity).unwrap();
         let places = create(&mut host);
         let ticket = host.admit(WorkerId::new(1, 1)).unwrap();
-        Self { host, places, data: SharedCells::new(DATA + 1).unwrap(), ticket, contenders: Vec::new() }
+        Self {
+            host,
+            places,
+            data: SharedCells::new(DATA + 1).unwrap(),
+            file: None,
+            ticket,
+            contenders: Vec::new(),
+        }
     }
 
     /// Starts the victim.
@@ -63,7 +72,12 @@ impl<T: Send + 'static> Stage<T> {
         let mut argv = vec![path.as_c_str()];
         argv.extend(arguments.iter().map(CString::as_c_str));
         let stderr = io::stderr();
-        let fds = [(stderr.as_fd(), 2), (self.host.file().as_fd(), 3), (self.data.file().as_fd(), 4)];
+        let fds = [
+            (stderr.as_fd(), 2),
+            (self.host.file().as_fd(), 3),
+            (self.data.file().as_fd(), 4),
+            (self.file.as_ref().unwrap_or(self.data.file()).as_fd(), 5),
+        ];
         let command = Command {
             path: &path,
             argv: &argv,
@@ -80,13 +94,14 @@ impl<T: Send + 'static> Stage<T> {
     /// Starts a contender, which does `act`.
     pub(crate) fn contend(&mut self, act: impl FnOnce(Member, SharedCells<AtomicU32>) -> T + Send + 'static) {
         let (send, answer) = mpsc::channel();
-        let tid = Arc::new(AtomicU32::new(0));
+        let tid = Arc::new(AtomicU32::new(u32::MAX));
         let (member, data) = (self.host.member().clone(), self.data.clone());
         thread::spawn({
             let tid = Arc::clone(&tid);
             move || {
                 tid.store(process::thread_id(), SeqCst);
                 drop(send.send(act(member, data)));
+                tid.store(0, SeqCst);
             }
         });
         self.contenders.push(Contender { tid, answer });
@@ -104,6 +119,12 @@ impl<T: Send + 'static> Stage<T> {
             state == Some('S')
         };
         wait_until(DEADLINE, "contenders to sleep", || self.contenders.iter().all(sleeps));
+    }
+
+    /// Waits until all contenders have done what they do.
+    pub(crate) fn wait_until_done(&self) {
+        let is_done = |contender: &Contender<T>| contender.tid.load(SeqCst) == 0;
+        wait_until(DEADLINE, "contenders to act", || self.contenders.iter().all(is_done));
     }
 
     /// Lets the victim go on from [`Side::wait_at_gate`], if it is there; whether it was.
@@ -155,7 +176,9 @@ impl<T: Send + 'static> Stage<T> {
 pub(crate) struct Side {
     pub(crate) member: Member,
     pub(crate) places: Vec<Place>,
-    data: SharedCells<AtomicU32>,
+    pub(crate) data: SharedCells<AtomicU32>,
+    /// The object's own file.
+    pub(crate) file: OwnedFd,
 }
 
 impl Side {
@@ -171,6 +194,7 @@ impl Side {
             member: Member::attach(inherited::take(3).unwrap(), ticket).unwrap(),
             places,
             data: SharedCells::attach(inherited::take(4).unwrap(), DATA + 1).unwrap(),
+            file: inherited::take(5).unwrap(),
         }
     }
 
