@@ -78,9 +78,20 @@ impl Ground {
         self.cells.cells().get(from..from + LINE + place.extra as usize)
     }
 
+    /// Where the first word of an object is.
+    pub(crate) fn index(&self, line: u32) -> usize {
+        self.entries * ENTRY + line as usize * LINE
+    }
+
+    /// The word at an index.
+    #[inline]
+    pub(crate) fn at(&self, index: usize) -> Option<&AtomicU32> {
+        self.cells.cells().get(index)
+    }
+
     /// The first word of an object.
     #[inline]
     pub(crate) fn word(&self, line: u32) -> Option<&AtomicU32> {
-        self.cells.cells().get(self.entries * ENTRY + line as usize * LINE)
+        self.at(self.index(line))
     }
 }

@@ -41,21 +41,34 @@ pub(crate) fn push(note: Note) {
     });
 }
 
-/// Forgets a lock that was given back.
+/// Forgets a lock that was given back: the one taken last, mostly.
 #[inline]
 pub(crate) fn pop(member: u64, line: u32) {
     NOTES.with(|all| {
-        let count = all.count.get();
+        let last = all.count.get().wrapping_sub(1);
+        let note = all.notes.get(last).and_then(Cell::get);
+        if note.is_some_and(|note| note.line == line && note.member == member) {
+            all.count.set(last);
+        } else {
+            all.remove(member, line);
+        }
+    });
+}
+
+impl Notes {
+    #[cold]
+    fn remove(&self, member: u64, line: u32) {
+        let count = self.count.get();
         let is_it = |cell: &Cell<Option<Note>>| {
             cell.get().is_some_and(|note| note.member == member && note.line == line)
         };
-        if let Some(at) = all.notes[..count].iter().rposition(is_it) {
+        if let Some(at) = self.notes[..count].iter().rposition(is_it) {
             for later in at + 1..count {
-                all.notes[later - 1].set(all.notes[later].get());
+                self.notes[later - 1].set(self.notes[later].get());
             }
-            all.count.set(count - 1);
+            self.count.set(count - 1);
         }
-    });
+    }
 }
 
 /// What is noted, the latest first.

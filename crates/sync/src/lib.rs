@@ -31,6 +31,8 @@ mod held;
 mod host;
 #[cfg(not(loom))]
 mod lock;
+#[cfg(all(test, loom))]
+mod loom_tests;
 #[cfg(not(loom))]
 mod member;
 #[cfg(not(loom))]

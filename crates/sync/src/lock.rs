@@ -13,7 +13,7 @@ use poolctl_types::Moment;
 
 use crate::deadlock::{Deadlock, Search};
 use crate::entry::{Awaited, low};
-use crate::ground::Place;
+use crate::ground::{Ground, Place};
 use crate::held::{self, Note};
 use crate::member::{Member, NoEntry, Participant, load_long};
 use crate::token::Token;
@@ -93,6 +93,11 @@ pub struct RawLock {
     member: Member,
     place: Place,
     detection: Detection,
+    /// The member's, a step nearer.
+    ground: Ground,
+    id: u64,
+    /// The index of the lock's word.
+    index: usize,
 }
 
 impl RawLock {
@@ -100,8 +105,11 @@ impl RawLock {
     /// such place in it.
     #[must_use]
     pub fn at(member: &Member, place: Place) -> Option<Self> {
-        member.ground().object(place)?;
-        Some(Self { member: member.clone(), place, detection: Detection::On })
+        let ground = member.ground().clone();
+        ground.object(place)?;
+        let index = ground.index(place.line);
+        let id = member.id();
+        Some(Self { member: member.clone(), place, detection: Detection::On, ground, id, index })
     }
 
     /// The same lock, whose waiters, by this handle, do or do not look for deadlocks.
@@ -124,7 +132,7 @@ impl RawLock {
 
     #[inline]
     pub(crate) fn word(&self) -> &AtomicU32 {
-        self.member.ground().word(self.place.line).expect("a lock lies in its segment")
+        self.ground.at(self.index).expect("a lock lies in its segment")
     }
 
     /// Takes the lock, if need be after waiting for `limit` (`None` is for ever). Not recursive: a thread that holds it
@@ -142,7 +150,7 @@ impl RawLock {
         } else {
             self.acquire_slowly(me, limit, at)?
         };
-        held::push(Note { member: self.member.id(), line: self.place.line, at });
+        held::push(Note { member: self.id, line: self.place.line, at });
         Ok(acquired)
     }
 
@@ -156,7 +164,7 @@ impl RawLock {
         let me = self.member.me()?;
         let acquired = word::try_take(self.word(), me);
         if acquired.is_some() {
-            held::push(Note { member: self.member.id(), line: self.place.line, at: Location::caller() });
+            held::push(Note { member: self.id, line: self.place.line, at: Location::caller() });
         }
         Ok(acquired)
     }
@@ -179,7 +187,7 @@ impl RawLock {
     #[inline]
     pub fn release(&self) -> Result<(), ReleaseError> {
         let me = self.member.me()?;
-        held::pop(self.member.id(), self.place.line);
+        held::pop(self.id, self.place.line);
         word::release(self.word(), me).map_err(|_| self.not_owner())
     }
 
@@ -189,7 +197,7 @@ impl RawLock {
     /// [`ReleaseError::Free`] if nobody holds it; [`ReleaseError::NoEntry`] in a forked copy of a member.
     pub fn release_from_anywhere(&self) -> Result<(), ReleaseError> {
         self.member.me()?;
-        held::pop(self.member.id(), self.place.line);
+        held::pop(self.id, self.place.line);
         word::release_from_anywhere(self.word()).map_err(|_| ReleaseError::Free)
     }
 
