@@ -80,6 +80,9 @@ fn a_timeout_ends_with_124_and_leaves_the_lock_alone() {
     for timeout in ["0", "200ms"] {
         let late = sandbox.poolctl(["lock", "a", "--timeout", timeout, "--", "touch", "ran"]).run();
         late.expect_code(124).expect_words(&["lock `a`", "poolctl locks"]);
+        let files = fs::read_dir(runtime(&sandbox).join("poolctl/locks")).expect("it was made");
+        let names: Vec<_> = files.map(|file| file.expect("it can be read").file_name()).collect();
+        assert_eq!(names, ["lock:a"], "who gave up has left nothing");
     }
     sandbox.poolctl(["lock", "other", "--timeout", "0", "--", "true"]).run().expect_quiet();
 

@@ -58,6 +58,8 @@ Examples:
 const NOTES: &str = "\
 The lock is held until the command and all of its process group have ended; POOLCTL_OWNER_DIED=1 tells the
 command that whoever held it before died. Names are any text without `/` of up to 200 bytes.
+The command is a background job of a terminal: it may write there, but one that reads from it is stopped.
+If poolctl itself is killed (SIGKILL), so is the command, but not what it had started.
 Exit codes: the command's own status, 128+n if signal n ended it; 124 after --timeout, 75 where waiting would
 never end (a deadlock), 2 usage, 78 no usable runtime directory, 126/127 the command cannot start / was not found.";
 
