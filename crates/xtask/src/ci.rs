@@ -80,8 +80,8 @@ pub(crate) fn run() -> Result<ExitCode, CiError> {
     step("tidy", &mut || Ok(tidy::run(Tables::Compare)? == ExitCode::SUCCESS))?;
     step("release build", &mut || succeeds(&top, "cargo", &RELEASE_BUILD))?;
     step("tests", &mut || counted(&top, "cargo", &TESTS, &mut tally))?;
-    step("sweeps of the rings", &mut || counted(&top, "cargo", &SWEEPS, &mut tally))?;
-    step("models of the rings", &mut || counted(&top, "env", &MODELS, &mut tally))?;
+    step("sweeps of rings and locks", &mut || counted(&top, "cargo", &SWEEPS, &mut tally))?;
+    step("models of rings and locks", &mut || counted(&top, "env", &MODELS, &mut tally))?;
     if top.join("tests/python").is_dir() {
         step("tests of the Python worker", &mut || counted(&top, "python3", &PYTHON_TESTS, &mut tally))?;
     }
@@ -97,14 +97,16 @@ const RELEASE_BUILD: [&str; 7] =
 const CLIPPY: [&str; 7] = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
 const TESTS: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
 /// Release builds are stopped at every instruction; the debug builds of the step before are not.
-const SWEEPS: [&str; 5] = ["test", "--package=poolctl-shm", "--release", "--locked", "--test=sweep"];
+const SWEEPS: [&str; 6] =
+    ["test", "--package=poolctl-shm", "--package=poolctl-sync", "--release", "--locked", "--test=sweep"];
 /// In a folder of its own, since everything is built anew for loom.
-const MODELS: [&str; 9] = [
+const MODELS: [&str; 10] = [
     "RUSTFLAGS=--cfg loom",
     "CARGO_TARGET_DIR=target/loom",
     "cargo",
     "test",
     "--package=poolctl-shm",
+    "--package=poolctl-sync",
     "--release",
     "--locked",
     "--lib",
