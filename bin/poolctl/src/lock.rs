@@ -304,7 +304,7 @@ fn refused(error: AcquireError) -> Failure {
                 .details(details)
                 .hint("take the locks in the same order everywhere, the outer one first")
         }
-        AcquireError::Io(_) | AcquireError::Watch { .. } => internal(error),
+        AcquireError::Io(_) => internal(error),
     }
 }
 

@@ -51,8 +51,6 @@ pub(super) enum AcquireError {
     Deadlock(#[from] Deadlock),
     #[error("failed to lock in the runtime directory")]
     Io(#[from] io::Error),
-    #[error("failed to watch process {pid}, which holds a permit")]
-    Watch { pid: u32, source: io::Error },
 }
 
 /// What becomes of a request.
@@ -195,10 +193,26 @@ fn permit(request: &Request, tell: &impl Fn(Verdict)) -> Result<(), AcquireError
             Table::read(&request.place, &guard)?;
             return request.settle(file, &guard, tell);
         }
-        let holders = request.holders(&guard)?;
+        let release = request.next_release(&guard)?;
         drop(guard);
-        wait_for_any(&holders)?;
+        match release {
+            Release::EndOf(processes) => wait_for_any(&processes)?,
+            Release::Of(file) => {
+                file_lock::lock(&file)?;
+                file_lock::unlock(&file)?;
+            }
+        }
     }
+}
+
+/// What a permit that comes back is seen by.
+#[derive(Debug)]
+enum Release {
+    /// The end of one of the processes that hold them.
+    EndOf(Vec<Pidfd>),
+    /// The lock on this one: its owner is not to be seen. It died while it started its command, which has the file open
+    /// until it is executed; or it lives in another pid namespace.
+    Of(File),
 }
 
 /// Waits until one of these processes has ended.
@@ -297,27 +311,23 @@ impl Request {
         Ok(None)
     }
 
-    /// The processes that hold the permits: none of them is free, by [`Request::free_permit`] under the same guard, so
-    /// each has a record.
-    fn holders(&self, guard: &Guard) -> Result<Vec<Pidfd>, AcquireError> {
+    /// How the next permit comes back. None of them is free, by [`Request::free_permit`] under the same guard.
+    fn next_release(&self, guard: &Guard) -> io::Result<Release> {
         let mut holders = Vec::new();
         for number in 0..self.permits {
             let file = self.place.open_existing(&self.permit(number), guard)?;
-            let Some(party) = record::read::<Party>(&file)?.record() else { continue };
-            let pid = party.life.pid;
-            let opened = Pidfd::open(pid);
-            // The pid meant this life, if it still did after it was opened.
-            match (opened, Life::of(pid)) {
-                (Ok(pidfd), Ok(life)) if life == party.life => holders.push(pidfd),
-                // It died just now: whoever has the gate looks again at once.
-                _ if !file_lock::is_locked_elsewhere(&file)? => return Ok(Vec::new()),
-                (opened, life) => {
-                    let source = opened.err().or(life.err()).unwrap_or_else(|| Errno::ESRCH.into());
-                    return Err(AcquireError::Watch { pid, source });
-                }
+            let party = record::read::<Party>(&file)?.record();
+            // The pid means this life, if it still does after it was opened.
+            let process = party.and_then(|party| {
+                let process = Pidfd::open(party.life.pid).ok()?;
+                Life::of(party.life.pid).is_ok_and(|life| life == party.life).then_some(process)
+            });
+            match process {
+                Some(process) => holders.push(process),
+                None => return Ok(Release::Of(file)),
             }
         }
-        Ok(holders)
+        Ok(Release::EndOf(holders))
     }
 
     fn permit(&self, number: u32) -> Entry {
