@@ -1,6 +1,6 @@
 //! How the arguments of tasks get into a block, and their results out of what comes back.
 
-use poolctl_supervisor::{Attachment, Lodged, Parcels};
+use poolctl_supervisor::{Attachment, Held, Lodged, Parcels};
 use poolctl_worker::travel::{Parcel, parcel_base};
 use poolctl_worker::{Decoder, Encoder, Task};
 
@@ -73,10 +73,17 @@ pub(crate) fn read_output<T: Task>(raw: Raw<'_>) -> Result<T::Output, TaskError>
 }
 
 #[cold]
-fn read_lodged<T: Task>(Lodged { parcel, main, .. }: &Lodged) -> Result<T::Output, TaskError> {
-    let mut bytes = vec![0; usize::try_from(*main).unwrap_or(usize::MAX)];
-    parcel.read_at(&mut bytes, 0).map_err(|source| TaskError::LostResult { source })?;
-    let buffers = Parcel { segment: parcel.writer(), base: parcel_base(*main) };
+fn read_lodged<T: Task>(lodged: &Lodged) -> Result<T::Output, TaskError> {
+    let mut bytes = vec![0; usize::try_from(lodged.main).unwrap_or(usize::MAX)];
+    lodged.read_at(&mut bytes, 0).map_err(|source| TaskError::LostResult { source })?;
+    let base = parcel_base(lodged.main);
+    let buffers = match &lodged.held {
+        Held::Parcel(parcel) => Parcel::Segment { fd: parcel.writer(), base },
+        Held::Memory(memory) => {
+            let behind = usize::try_from(base).ok().and_then(|base| memory.get(base..));
+            Parcel::Memory(behind.unwrap_or_default())
+        }
+    };
     decode::<T>(Decoder::with_parcel(&bytes, buffers))
 }
 

@@ -247,7 +247,7 @@ impl<K: Kind> PoolBuilder<K> {
             spill_dir: env::temp_dir(),
             memory_per_output: MEMORY_PER_OUTPUT,
         };
-        let room = Room { items: rules.window, bytes };
+        let room = Room { items: rules.window, bytes, parcels: Parcels::most() };
         let host = Host::start(config, room, rules.death).map_err(BuildError::Start)?;
         if let Some(hook) = rules.progress {
             host.show_progress(hook);

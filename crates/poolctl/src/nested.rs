@@ -24,6 +24,8 @@ thread_local! {
 }
 
 /// The pool that the calling thread's task runs in; `None` in a thread that runs no task of a [`Pool`](crate::Pool).
+///
+/// A task that hands itself in calls itself by path (`self::walk`): in its body its bare name is the function.
 #[must_use]
 pub fn current_pool() -> Option<CurrentPool> {
     nested::is_possible().then_some(CurrentPool { thread: PhantomData })

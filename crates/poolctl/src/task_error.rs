@@ -116,7 +116,10 @@ pub enum TaskError {
     #[error("the item is more than one line")]
     NotOneLine,
     /// The item is longer than [`Pool::MAX_ITEM_BYTES`](crate::Pool::MAX_ITEM_BYTES). It was not handed in.
-    #[error("the item has {len} bytes, more than {most}")]
+    #[error(
+        "the item has {len} bytes, more than {most}; what is larger travels in a Vec<u8> or another Vec of plain \
+             numbers, or in a SharedMemory"
+    )]
     TooLarge {
         /// Its length in bytes.
         len: usize,

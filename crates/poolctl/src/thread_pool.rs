@@ -50,7 +50,8 @@ type ExitResults = Vec<(WorkerId, Result<Box<dyn Any + Send>, TaskError>)>;
 /// and a task that calls `exit` or crashes takes the program with it.
 ///
 /// A task may hand in further ones and wait for them, to any depth: a thread of the pool that waits runs what it waits
-/// for itself, if no other has begun that. (So the state of a worker should not be in use while its task waits.)
+/// for itself, if no other has begun that. (So the state of a worker should not be in use while its task waits.) It
+/// reaches the pool by an [`Arc`] of its own; [`current_pool`](crate::current_pool) is for tasks in processes.
 ///
 /// Dropping the pool cancels what no thread has begun and waits for the rest, except on one of its own threads.
 ///

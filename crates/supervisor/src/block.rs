@@ -109,11 +109,16 @@ impl Block {
 
     /// The bytes that lie in parcels for its items to be read.
     pub(crate) fn parcel_bytes(&self) -> usize {
-        let bytes = |attachment: &Attachment| match attachment {
-            Attachment::Reader(parcel) => usize::try_from(parcel.bytes()).unwrap_or(usize::MAX),
-            Attachment::File(_) | Attachment::Writer(_) => 0,
-        };
-        self.attachments.iter().flat_map(|(_, attachments)| attachments).map(bytes).sum()
+        self.parcels().map(|parcel| usize::try_from(parcel.bytes()).unwrap_or(usize::MAX)).sum()
+    }
+
+    /// The parcels for its items to be read.
+    pub(crate) fn parcels(&self) -> impl Iterator<Item = &Parcel> {
+        let attachments = self.attachments.iter().flat_map(|(_, attachments)| attachments);
+        attachments.filter_map(|attachment| match attachment {
+            Attachment::Reader(parcel) => Some(&**parcel),
+            Attachment::File(_) | Attachment::Writer(_) => None,
+        })
     }
 
     /// Item `index` without its LF.

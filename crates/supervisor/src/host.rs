@@ -93,6 +93,8 @@ pub struct Room {
     pub items: u64,
     /// Their bytes, likewise.
     pub bytes: usize,
+    /// Their parcels, likewise: each is a descriptor.
+    pub parcels: usize,
 }
 
 /// Whether a sender is about to wait for the outcome of what it hands in.

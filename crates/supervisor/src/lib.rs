@@ -30,7 +30,7 @@ pub mod keeper;
 pub use block::{Attachment, Block, Shape};
 pub use config::{ArgumentError, CommandLine, CommandTemplate, Detail, Framing, Native, PoolConfig, Target};
 pub use insight::{Insight, SlowItem, WorkerInsight};
-pub use output::{Lodged, Output};
+pub use output::{Held, Lodged, Output};
 pub use parcels::{Parcel, ParcelError, Parcels};
 pub use poolctl_engine::Counts;
 pub use poolctl_engine::{

@@ -18,11 +18,38 @@ pub struct Output {
 #[derive(Debug)]
 pub struct Lodged {
     /// What holds it.
-    pub parcel: Arc<Parcel>,
+    pub held: Held,
     /// How long the value itself is, in bytes.
     pub main: u64,
     /// How long it is with its buffers, in bytes.
     pub whole: u64,
+}
+
+/// Where a value that came in a parcel lies.
+#[derive(Debug)]
+pub enum Held {
+    /// In the parcel still.
+    Parcel(Arc<Parcel>),
+    /// Here; the parcel was needed.
+    Memory(Vec<u8>),
+}
+
+impl Lodged {
+    /// Reads as many bytes as `bytes` has from `offset` on.
+    ///
+    /// # Errors
+    /// It would go beyond the end.
+    pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        match &self.held {
+            Held::Parcel(parcel) => parcel.read_at(bytes, offset),
+            Held::Memory(memory) => {
+                let behind = usize::try_from(offset).ok().and_then(|start| memory.get(start..));
+                let lies = behind.and_then(|behind| behind.get(..bytes.len()));
+                bytes.copy_from_slice(lies.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// The earlier part of an output, in the spill file. Dropping it gives the room back.
@@ -117,7 +144,7 @@ impl Output {
             while at < lodged.whole {
                 let len =
                     usize::try_from(lodged.whole - at).map_or(piece.len(), |left| left.min(piece.len()));
-                lodged.parcel.read_at(&mut piece[..len], at)?;
+                lodged.read_at(&mut piece[..len], at)?;
                 to.write_all(&piece[..len])?;
                 at += len as u64;
             }

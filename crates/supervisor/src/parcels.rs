@@ -38,6 +38,8 @@ struct Stock {
     free_bytes: u64,
     /// All there are, in use and free.
     all_bytes: u64,
+    /// How many there are, in use and free.
+    all: u64,
 }
 
 #[derive(Debug)]
@@ -126,6 +128,7 @@ impl Parcels {
             stock.clear();
         }
         stock.all_bytes += wanted;
+        stock.all += 1;
         drop(stock);
         let made = Segment::new(wanted).or_else(|_| {
             self.shared.stock().clear();
@@ -134,7 +137,7 @@ impl Parcels {
         match made {
             Ok(segment) => Ok(self.parcel(segment)),
             Err(source) => {
-                self.shared.stock().all_bytes -= wanted;
+                self.shared.stock().forget(wanted);
                 Err(if limits::ran_out_of_descriptors(&source) {
                     ParcelError::NoDescriptor { wanted: bytes, source }
                 } else {
@@ -142,6 +145,21 @@ impl Parcels {
                 })
             }
         }
+    }
+
+    /// Whether more than [`Parcels::most`] are in use: what can lie elsewhere should.
+    #[must_use]
+    pub fn are_many(&self) -> bool {
+        let stock = self.shared.stock();
+        let in_use = stock.all - stock.free.len() as u64;
+        in_use > Self::most() as u64
+    }
+
+    /// How many may be in flight: a quarter of the descriptors that this process may have.
+    #[must_use]
+    pub fn most() -> usize {
+        limits::open_files()
+            .map_or(usize::MAX, |limit| usize::try_from(limit / 4).unwrap_or(usize::MAX).max(1))
     }
 
     fn parcel(&self, segment: Segment) -> Parcel {
@@ -157,8 +175,15 @@ impl Shared {
 
 impl Stock {
     fn clear(&mut self) {
+        self.all -= self.free.len() as u64;
         self.free.clear();
         self.all_bytes -= std::mem::take(&mut self.free_bytes);
+    }
+
+    /// One less of so many bytes.
+    fn forget(&mut self, bytes: u64) {
+        self.all -= 1;
+        self.all_bytes -= bytes;
     }
 }
 
@@ -218,7 +243,7 @@ impl Drop for Parcel {
             stock.free_bytes += segment.bytes;
             stock.free.push(segment);
         } else {
-            stock.all_bytes -= segment.bytes;
+            stock.forget(segment.bytes);
         }
     }
 }

@@ -165,6 +165,9 @@ impl Pool<Native> {
     /// At most the pool's window of items is taken ahead of the outcomes that were yielded, so `items` may be endless.
     /// They are taken on the calling thread, inside `next`. An item without result is yielded as its error, and does
     /// not end the rest. Dropping the iterator cancels what is in flight.
+    ///
+    /// `next` may ask for several items before it yields the first outcome. Where an item comes only once the outcome
+    /// before is known (a dialogue), have a [`window`](crate::PoolBuilder::window) of 1, or use [`Pool::apply`].
     pub fn imap<T, S>(&self, task: T, items: S) -> Imap<'_, S::IntoIter, T::Output>
     where
         T: Task,

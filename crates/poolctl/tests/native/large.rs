@@ -4,7 +4,9 @@ use poolctl::{Array, MapError, SharedMemory, TaskError};
 use poolctl_testkit::Sandbox;
 
 use crate::fixture::{built, of};
-use crate::tasks::{add_one_to_all, copy_front_to_back, half, panic_at_seven, repeated, reversed, square};
+use crate::tasks::{
+    add_one_to_all, copy_front_to_back, half, numbers_to, panic_at_seven, repeated, reversed, square,
+};
 
 /// 16 MB.
 const MANY: usize = 2 << 20;
@@ -20,6 +22,37 @@ pub(crate) fn vectors_travel_beside_their_item() {
     for (len, back) in lengths.into_iter().zip(back) {
         assert!(back.into_iter().eq(numbers[..len].iter().rev().copied()), "{len} numbers");
     }
+}
+
+pub(crate) fn many_large_values_wait_together() {
+    let sandbox = Sandbox::new();
+    let pool = built(of(&sandbox, 2));
+    let ends: Vec<u32> = (0..600).map(|item| 9_000 + item).collect();
+
+    let results: Vec<_> =
+        ends.iter().map(|end| pool.apply_async(numbers_to, *end).expect("it is handed in")).collect();
+    let by_map = pool.map(numbers_to, ends.iter().copied()).expect("all are made");
+    let back = pool.map(reversed, by_map.clone()).expect("all are reversed");
+
+    for (end, result) in ends.iter().zip(results) {
+        assert_eq!(result.get().expect("it is made").len(), *end as usize);
+    }
+    for ((end, numbers), back) in ends.iter().zip(by_map).zip(back) {
+        assert!(numbers.into_iter().eq((0..*end).map(f64::from)), "{end} numbers");
+        assert!(back.into_iter().eq((0..*end).rev().map(f64::from)), "{end} numbers reversed");
+    }
+}
+
+pub(crate) fn many_large_values_do_with_few_descriptors() {
+    let this = std::env::current_exe().expect("a running program has a file");
+
+    let run = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 256; exec \"$0\" many_large_values_wait_together"])
+        .arg(this)
+        .output()
+        .expect("there is a shell");
+
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
 }
 
 pub(crate) fn large_values_travel_in_parcels() {

@@ -28,7 +28,8 @@ const TESTS: &[Test] = tests! {
     iterations: an_endless_input_is_taken_as_it_is_wanted, large_results_are_not_asked_for_far_ahead, outcomes_come_as_they_end,
         the_rest_of_a_dropped_iteration_is_cancelled, an_item_that_fails_keeps_its_place,
         an_input_that_panics_leaves_the_pool_in_order;
-    large: vectors_travel_beside_their_item, large_values_travel_in_parcels, a_slice_is_mapped_into_another,
+    large: vectors_travel_beside_their_item, many_large_values_wait_together,
+        many_large_values_do_with_few_descriptors, large_values_travel_in_parcels, a_slice_is_mapped_into_another,
         a_slice_names_the_element_that_failed, a_slice_goes_on_without_memory_to_spare,
         an_array_is_shared_and_not_copied, bytes_are_shared_too, memory_over_the_limit_is_an_error_of_the_call;
     failures: an_error_of_the_task_is_told, a_panic_is_told_with_its_place, the_first_error_in_order_is_told_when_all_have_ended,

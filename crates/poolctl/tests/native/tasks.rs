@@ -90,6 +90,12 @@ pub(crate) fn reversed(mut numbers: Vec<f64>) -> Vec<f64> {
     numbers
 }
 
+/// As many numbers, from 0 on.
+#[poolctl::task]
+pub(crate) fn numbers_to(end: u32) -> Vec<f64> {
+    (0..end).map(f64::from).collect()
+}
+
 #[poolctl::task]
 pub(crate) fn repeated(text: &str, times: usize) -> String {
     text.repeat(times)

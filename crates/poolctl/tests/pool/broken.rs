@@ -33,7 +33,7 @@ fn host(sandbox: &Sandbox) -> Host {
         spill_dir: sandbox.work(),
         memory_per_output: 1 << 20,
     };
-    let room = Room { items: 100, bytes: 1 << 20 };
+    let room = Room { items: 100, bytes: 1 << 20, parcels: 100 };
     Host::start(config, room, DeathPolicy::Replace).expect("a keeper can be had here")
 }
 

@@ -124,6 +124,7 @@ pub(super) struct Door {
     room: Room,
     items: u64,
     bytes: usize,
+    parcels: usize,
 }
 
 /// Whom a sender or a leaving leader has to wake.
@@ -153,6 +154,7 @@ impl Door {
             room,
             items: 0,
             bytes: 0,
+            parcels: 0,
         }
     }
 
@@ -161,7 +163,7 @@ impl Door {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.items < self.room.items && self.bytes < self.room.bytes
+        self.items < self.room.items && self.bytes < self.room.bytes && self.parcels < self.room.parcels
     }
 
     /// Whether this thread is in the middle of leading.
@@ -173,8 +175,7 @@ impl Door {
     /// himself. Few items are copied behind those handed in last, if they may stand in one block, and the caller keeps
     /// the block's memory.
     pub(super) fn put_items(&mut self, part: Part, block: &mut Block) -> Next {
-        self.items += block.len() as u64;
-        self.bytes += block.weight();
+        self.count(block);
         match self.inbox.last_mut() {
             Some(Letter::Items { parts, block: last })
                 if last.weight() + block.weight() <= JOIN_BYTES && last.is_like(block) =>
@@ -190,16 +191,19 @@ impl Door {
     /// Takes a letter in; says who must be woken for it, if nobody comes by himself.
     pub(super) fn put(&mut self, letter: Letter) -> Next {
         match &letter {
-            Letter::Items { block, .. } => {
-                self.items += block.len() as u64;
-                self.bytes += block.weight();
-            }
+            Letter::Items { block, .. } => self.count(block),
             Letter::Close | Letter::Stop(_) if !self.has_ended() => self.stage = Stage::Closing,
             Letter::Cancel(_) | Letter::Close | Letter::Stop(_) | Letter::Resize(_) | Letter::Question(_) => {
             }
         }
         self.inbox.push(letter);
         self.whom_to_wake()
+    }
+
+    fn count(&mut self, block: &Block) {
+        self.items += block.len() as u64;
+        self.bytes += block.weight();
+        self.parcels += block.parcels().count();
     }
 
     fn whom_to_wake(&mut self) -> Next {
@@ -218,6 +222,7 @@ impl Door {
     pub(super) fn free(&mut self, freed: Freed) -> bool {
         self.items = self.items.saturating_sub(freed.items);
         self.bytes = self.bytes.saturating_sub(freed.bytes);
+        self.parcels = self.parcels.saturating_sub(freed.parcels);
         self.has_room()
     }
 
@@ -260,7 +265,7 @@ mod tests {
     use super::*;
 
     fn door() -> Door {
-        Door::new(Room { items: 10, bytes: 100 })
+        Door::new(Room { items: 10, bytes: 100, parcels: 2 })
     }
 
     fn items(count: usize) -> Letter {
@@ -342,7 +347,7 @@ mod tests {
         door.driver = Driver::Sleeps;
         assert_eq!(door.leave(Intent::Wait).1, Next::Driver, "which a sleeper would not notice if he is not");
         door.driver = Driver::Naps;
-        door.free(Freed { items: 1, bytes: 1 });
+        door.free(Freed { items: 1, bytes: 1, parcels: 0 });
         assert_eq!(door.leave(Intent::Leave).1, Next::Nobody);
     }
 
@@ -351,12 +356,12 @@ mod tests {
         let mut door = door();
         door.put(items(10));
         assert!(!door.has_room());
-        assert!(door.free(Freed { items: 1, bytes: 0 }));
+        assert!(door.free(Freed { items: 1, bytes: 0, parcels: 0 }));
         door.put(Letter::Items {
             parts: vec![Part { call: Call::new(), index: 0, count: 1 }],
             block: Block { bytes: vec![0; 100], ends: vec![100], ..Block::default() },
         });
-        door.free(Freed { items: 9, bytes: 0 });
+        door.free(Freed { items: 9, bytes: 0, parcels: 0 });
         assert!(!door.has_room(), "too many bytes");
     }
 }

@@ -39,6 +39,7 @@ struct Entry {
     end: u64,
     unsettled: u64,
     bytes: usize,
+    parcels: usize,
     /// It is counted at the door.
     takes_room: bool,
     call: Arc<Call>,
@@ -59,6 +60,7 @@ pub(super) struct Mail {
 pub(super) struct Freed {
     pub(super) items: u64,
     pub(super) bytes: usize,
+    pub(super) parcels: usize,
 }
 
 impl Ledger {
@@ -78,7 +80,7 @@ impl Ledger {
         self.enter(parts, block);
         for entry in self.entries.range_mut(before..) {
             entry.takes_room = false;
-            entry.bytes = 0;
+            (entry.bytes, entry.parcels) = (0, 0);
         }
     }
 
@@ -102,6 +104,7 @@ impl Ledger {
                 end: self.next,
                 unsettled: count,
                 bytes: upto - bytes,
+                parcels: 0,
                 takes_room: true,
                 call,
                 index,
@@ -112,6 +115,7 @@ impl Ledger {
         if let Some(last) = self.entries.back_mut() {
             // A block with parcels is too heavy to have more than one part.
             last.bytes += block.parcel_bytes();
+            last.parcels = block.parcels().count();
         }
     }
 
@@ -161,6 +165,7 @@ impl Ledger {
             entry.call.refuse(why.clone(), wakes);
             self.freed.items += if entry.takes_room { entry.unsettled } else { 0 };
             self.freed.bytes += entry.bytes;
+            self.freed.parcels += entry.parcels;
         }
     }
 
@@ -191,6 +196,7 @@ impl Ledger {
             self.freed.items += if entry.takes_room { u64::from(count) } else { 0 };
             if entry.unsettled == 0 {
                 self.freed.bytes += std::mem::take(&mut entry.bytes);
+                self.freed.parcels += std::mem::take(&mut entry.parcels);
                 while self.entries.front().is_some_and(|oldest| oldest.unsettled == 0) {
                     self.entries.pop_front();
                 }
@@ -337,7 +343,8 @@ mod tests {
         ledger.run(ItemRange::one(Item(0)), lines(b"x\n"));
 
         assert_eq!(heavy.weight(), 3 + (128 << 10));
-        assert_eq!(ledger.take_mail().1.bytes, heavy.weight());
+        let freed = ledger.take_mail().1;
+        assert_eq!((freed.bytes, freed.parcels), (heavy.weight(), 1));
     }
 
     #[test]

@@ -81,13 +81,35 @@ impl fmt::Display for NoBuffer {
     }
 }
 
-/// The segment in which an item's buffers lie.
-#[derive(Debug)]
-pub struct Parcel<'a> {
-    /// It.
-    pub segment: BorrowedFd<'a>,
-    /// Where the buffers begin in it.
-    pub base: u64,
+/// Where an item's buffers lie.
+#[derive(Debug, Clone, Copy)]
+pub enum Parcel<'a> {
+    /// In a segment of memory.
+    Segment {
+        /// It.
+        fd: BorrowedFd<'a>,
+        /// Where the buffers begin in it.
+        base: u64,
+    },
+    /// In these bytes.
+    Memory(&'a [u8]),
+}
+
+impl Parcel<'_> {
+    /// The `count` elements from byte `offset` on.
+    fn read<T: Pod>(self, count: usize, offset: u64) -> io::Result<Vec<T>> {
+        match self {
+            Self::Segment { fd, base } => transfer::read_vec_at(fd, count, base.saturating_add(offset)),
+            Self::Memory(bytes) => {
+                let behind = usize::try_from(offset).ok().and_then(|start| bytes.get(start..));
+                let lies = behind.and_then(|bytes| bytes.get(..count.checked_mul(size_of::<T>())?));
+                let lies = lies.ok_or(io::ErrorKind::UnexpectedEof)?;
+                let mut elements = vec![T::zeroed(); count];
+                bytemuck::cast_slice_mut(&mut elements).copy_from_slice(lies);
+                Ok(elements)
+            }
+        }
+    }
 }
 
 /// A result that lies in a parcel as a whole: main bytes first, then buffers.
@@ -111,7 +133,7 @@ impl<'a> Landed<'a> {
     #[must_use]
     pub fn decoder(&self) -> Decoder<'_> {
         let base = parcel_base(self.main.len() as u64);
-        Decoder::with_parcel(&self.main, Parcel { segment: self.segment, base })
+        Decoder::with_parcel(&self.main, Parcel::Segment { fd: self.segment, base })
     }
 }
 
@@ -184,9 +206,8 @@ impl<'a> Decoder<'a> {
                 let offset = u64::from_le_bytes(self.take().map_err(none)?);
                 let bytes = u64::from_le_bytes(self.take().map_err(none)?);
                 let count = elements::<T>(bytes).map_err(none)?;
-                let segment = self.segment(index).map_err(none)?;
-                transfer::read_vec_at(segment.segment, count, segment.base.saturating_add(offset))
-                    .map_err(|source| DecodeError::Read { bytes, source })
+                let parcel = self.parcel(index).map_err(none)?;
+                parcel.read(count, offset).map_err(|source| DecodeError::Read { bytes, source })
             }
             _ => Err(none(NoBuffer::Tag(tag))),
         }
@@ -220,17 +241,17 @@ impl<'a> Decoder<'a> {
         Ok(elements)
     }
 
-    fn segment(&self, index: u32) -> Result<Parcel<'_>, NoBuffer> {
+    fn parcel(&self, index: u32) -> Result<Parcel<'_>, NoBuffer> {
         let elsewhere = NoBuffer::Elsewhere(index);
-        if let (OWN_PARCEL, Some(Parcel { segment, base })) = (index, &self.parcel) {
-            return Ok(Parcel { segment: *segment, base: *base });
+        if let (OWN_PARCEL, Some(parcel)) = (index, self.parcel) {
+            return Ok(parcel);
         }
         let attachment = match index {
             OWN_PARCEL => self.attachments.last(),
             _ => self.attachments.get(index as usize),
         };
-        let segment = attachment.and_then(Option::as_ref).ok_or(elsewhere)?.as_fd();
-        Ok(Parcel { segment, base: 0 })
+        let fd = attachment.and_then(Option::as_ref).ok_or(elsewhere)?.as_fd();
+        Ok(Parcel::Segment { fd, base: 0 })
     }
 }
 

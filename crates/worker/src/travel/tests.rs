@@ -109,7 +109,7 @@ fn big_buffers_lie_out_of_band_and_small_ones_do_not() {
     encoder.write_buffers(parcel.as_fd(), base).unwrap();
 
     assert!(encoder.main().len() < 100);
-    let mut decoder = Decoder::with_parcel(encoder.main(), Parcel { segment: parcel.as_fd(), base });
+    let mut decoder = Decoder::with_parcel(encoder.main(), Parcel::Segment { fd: parcel.as_fd(), base });
     assert_eq!(decoder.vec::<f64>().unwrap(), big);
     assert_eq!(decoder.vec::<i32>().unwrap(), small);
     assert_eq!(decoder.vec::<u8>().unwrap(), bytes);

@@ -12,7 +12,8 @@ use poolctl_types::ItemRange;
 use super::{Finish, NativeLink, Stage};
 use crate::block::{Attachment, Block, Shape};
 use crate::desk::Desk;
-use crate::parcels::ParcelError;
+use crate::output::{Held, Output};
+use crate::parcels::{Parcel, ParcelError};
 use crate::report::{BadReply, NestedOutcome, chain};
 
 /// An item longer than this travels in a parcel, in bytes.
@@ -212,19 +213,14 @@ impl NativeLink {
             }
             NestedOutcome::Ok(output) => match (output.parcel(), output.in_memory()) {
                 (None, Some(bytes)) if bytes.len() <= INLINE_BYTES => (NestedStatus::Ok, bytes),
-                (Some(lodged), _) => {
-                    sizes = [lodged.main.to_le_bytes(), lodged.whole.to_le_bytes()].concat();
-                    parcel = Some(Arc::clone(&lodged.parcel));
-                    (NestedStatus::OkParcel, &sizes)
-                }
-                (None, _) => {
-                    let wanted = output.len();
-                    let no_memory = |source| ParcelError::NoMemory { wanted, source };
-                    let bytes = output.to_vec().map_err(no_memory)?;
-                    let taken = self.native.parcels.take(wanted)?;
-                    taken.write_at(&bytes, 0).map_err(no_memory)?;
-                    parcel = Some(Arc::new(taken));
-                    sizes = [wanted.to_le_bytes(); 2].concat();
+                (lodged, _) => {
+                    let whole = output.len();
+                    let main = lodged.map_or(whole, |lodged| lodged.main);
+                    parcel = Some(match lodged.map(|lodged| &lodged.held) {
+                        Some(Held::Parcel(parcel)) => Arc::clone(parcel),
+                        Some(Held::Memory(_)) | None => self.parcel_of(output)?,
+                    });
+                    sizes = [main.to_le_bytes(), whole.to_le_bytes()].concat();
                     (NestedStatus::OkParcel, &sizes)
                 }
             },
@@ -251,6 +247,16 @@ impl NativeLink {
             self.send_with(frame, vec![Attachment::Reader(parcel)], desk.now);
         }
         Ok(true)
+    }
+
+    /// A new parcel with all of `output` in it.
+    fn parcel_of(&self, output: &Output) -> Result<Arc<Parcel>, ParcelError> {
+        let wanted = output.len();
+        let no_memory = |source| ParcelError::NoMemory { wanted, source };
+        let bytes = output.to_vec().map_err(no_memory)?;
+        let parcel = self.native.parcels.take(wanted)?;
+        parcel.write_at(&bytes, 0).map_err(no_memory)?;
+        Ok(Arc::new(parcel))
     }
 
     /// Posts the initializer, the first message of all.

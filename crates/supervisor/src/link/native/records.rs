@@ -9,7 +9,7 @@ use poolctl_types::{ItemRange, Moment};
 use super::{Breach, NativeLink, Peer, Stage};
 use crate::config::Detail;
 use crate::desk::{Delivery, Desk};
-use crate::output::{Lodged, Output};
+use crate::output::{Held, Lodged, Output};
 use crate::report::{Attempt, BadReply, ExitResult, Form, NestedOutcome, Notice, Results, Sink, TaskError};
 
 impl NativeLink {
@@ -250,12 +250,19 @@ impl NativeLink {
         if main > whole || whole > parcel.bytes() {
             return Err(senseless());
         }
-        let lodged = Lodged { parcel, main, whole };
+        let held = if self.native.parcels.are_many() {
+            let mut bytes = vec![0; usize::try_from(whole).map_err(|_| senseless())?];
+            parcel.read_at(&mut bytes, 0).map_err(BadReply::from)?;
+            Held::Memory(bytes)
+        } else {
+            Held::Parcel(parcel)
+        };
+        let lodged = Lodged { held, main, whole };
         if self.native.encoding == Encoding::Binary {
             return Ok(Output::lodged(lodged));
         }
         let mut text = vec![0; usize::try_from(whole).map_err(|_| senseless())?];
-        lodged.parcel.read_at(&mut text, 0).map_err(BadReply::from)?;
+        lodged.read_at(&mut text, 0).map_err(BadReply::from)?;
         check_value(&text).map_err(BadReply::from)?;
         Ok(text.into())
     }
