@@ -13,7 +13,6 @@ fn a_native_function_takes_none_one_or_several_arguments() {
     sandbox.poolctl(["apply", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
     sandbox.poolctl(["apply", "square", "--", "-5"]).run().expect_quiet().expect_stdout("25\n");
     sandbox.poolctl(["apply", "square", "-5"]).run().expect_quiet().expect_stdout("25\n");
-    sandbox.poolctl(["map", "square", "-5", "-2"]).run().expect_quiet().expect_stdout("25\n4\n");
     sandbox.poolctl(["apply", "add", "2", "3"]).run().expect_quiet().expect_stdout("5\n");
     sandbox.poolctl(faults).arg("nothing").run().expect_quiet().expect_stdout("42\n");
     let joined = sandbox.poolctl(faults).args(["text.join", "\"a\"", "7", "null"]).run();

@@ -43,7 +43,7 @@ Exit codes: 0 all ok, 1 some item failed, 2 usage, 3 halted, 65 unusable input, 
 pub(crate) struct MapArgs {
     /// A native function, python:MODULE:FUNCTION or python:FILE.py:FUNCTION, then items; behind `:::` items, behind
     /// `::::` files of items
-    #[arg(value_name = "FUNCTION|ITEM", allow_negative_numbers = true)]
+    #[arg(value_name = "FUNCTION|ITEM")]
     pub(crate) words: Vec<OsString>,
     /// The command for each item, without a shell; an argv without `{}` gets the item at its end
     #[arg(value_name = "CMD", last = true)]
