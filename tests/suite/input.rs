@@ -1,6 +1,6 @@
 //! Where items come from, and how they are cut.
 
-use poolctl_testkit::Sandbox;
+use poolctl_testkit::{DEADLINE, Process, Sandbox, ran, wait_until};
 
 use crate::peer::numbers;
 
@@ -135,6 +135,29 @@ fn an_input_that_fails_in_the_middle_is_an_error_after_the_results_so_far() {
     let ours = sandbox.map(["-a", "/proc/self/mem", "--", "echo"]).run();
 
     ours.expect_code(65).expect_words(&["/proc/self/mem", "Input/output error"]).expect_stdout("");
+}
+
+#[test]
+fn a_run_whose_input_pauses_sleeps() {
+    for target in [vec!["--lines", "cat"], vec!["square"], vec!["--", "echo"]] {
+        let sandbox = Sandbox::new();
+        let mut run = sandbox.map(&target).open_input().start();
+        run.write("1\n");
+        run.wait_stdout("the first result", |bytes| bytes == b"1\n");
+
+        // One that looks again and again runs between any two looks, or at least is ready to.
+        let (mut quiet, mut before) = (0, None);
+        wait_until(DEADLINE, "poolctl sleeps for 20 looks on end", || {
+            let sleeps = Process::look(run.pid()).is_some_and(|process| process.state == 'S');
+            let now = ran(run.pid());
+            quiet = if sleeps && now == before { quiet + 1 } else { 0 };
+            before = now;
+            quiet == 20
+        });
+
+        run.close_input();
+        run.wait().expect_quiet();
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use poolctl_testkit::{DEADLINE, Running, Sandbox, status_kib, wait_until};
+use poolctl_testkit::{DEADLINE, Invocation, Running, Sandbox, status_kib, wait_until};
 
 use crate::peer::numbers;
 
@@ -15,11 +15,10 @@ fn expect_flat(running: &Running) {
     assert!(most < MOST_KIB, "{most} KiB resident");
 }
 
-#[test]
-fn millions_of_lines_through_a_filter_take_no_memory() {
-    let count: u64 = if std::env::var_os("POOLCTL_TEST_LONG").is_some() { 20_000_000 } else { 2_000_000 };
-    let sandbox = Sandbox::new();
-    let mut running = sandbox.map(["--lines", "cat", "--ahead", "64"]).open_input().hold_stdout().start();
+/// Feeds the numbers from 1 to `count` to `invocation`, which is to give them back in order and in little memory.
+#[track_caller]
+pub(crate) fn expect_flat_flow(invocation: Invocation, count: u64) {
+    let mut running = invocation.open_input().hold_stdout().start();
     let mut stdin = running.take_stdin();
     let feeder = std::thread::spawn(move || {
         for first in (1..=count).step_by(10_000) {
@@ -39,6 +38,17 @@ fn millions_of_lines_through_a_filter_take_no_memory() {
     expect_flat(&running);
     drop(feeder.join().expect("the feeder does not panic"));
     running.wait().expect_quiet();
+}
+
+/// How many items a test of flat memory is to have: `usual`, or `long` where the long tests are asked for.
+pub(crate) fn items(usual: u64, long: u64) -> u64 {
+    if std::env::var_os("POOLCTL_TEST_LONG").is_some() { long } else { usual }
+}
+
+#[test]
+fn millions_of_lines_through_a_filter_take_no_memory() {
+    let sandbox = Sandbox::new();
+    expect_flat_flow(sandbox.map(["--lines", "cat", "--ahead", "64"]), items(2_000_000, 20_000_000));
 }
 
 #[test]

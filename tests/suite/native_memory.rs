@@ -5,7 +5,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use poolctl_testkit::{DEADLINE, Random, Running, Sandbox, children, pass, seed, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use poolctl_testkit::{DEADLINE, Process, Random, Running, Sandbox, children, pass, seed, wait_until};
 
 use crate::fault;
 use crate::peer::numbers;
@@ -66,16 +68,17 @@ fn an_idle_worker_that_claims_to_have_published_is_replaced() {
     run.wait_stdout("the first result", |bytes| bytes == b"1\n");
     let first = workers(&run)[0];
 
-    // A lie that the worker itself writes over before the host looks does nothing: so it is told again.
-    let mut count = 1;
-    wait_until(DEADLINE, "another worker", || {
-        scribble(first, WORDS[0], &mut random);
-        count += 1;
-        run.write(format!("{count}\n"));
-        let expected = numbers(1, count);
-        run.wait_stdout("the next result", |bytes| bytes == expected.as_bytes());
-        workers(&run) != [first]
+    // While it stands still it cannot write over the lie before the host looks.
+    kill(Pid::from_raw(i32::try_from(first).expect("pids are small")), Signal::SIGSTOP)
+        .expect("the worker lives");
+    wait_until(DEADLINE, "the worker stands still", || {
+        Process::look(first).is_some_and(|it| it.state == 'T')
     });
+    assert!(scribble(first, WORDS[0], &mut random), "the worker's segment can be written");
+    run.write("2\n");
+
+    run.wait_stdout("the next result", |bytes| bytes == b"1\n2\n");
+    assert_ne!(workers(&run), [first]);
     run.close_input();
     run.wait().expect_code(0);
     sandbox.expect_nothing_left();

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use poolctl_testkit::{DEADLINE, Finished, Process, Running, Sandbox, pass, status_kib, wait_until};
 
 use crate::fault::{self, FAULT_WORKER, faulty};
+use crate::memory::{expect_flat_flow, items};
 use crate::peer::numbers;
 use crate::zoo::expect_all;
 
@@ -190,28 +191,8 @@ fn large_results_behind_a_slow_first_one_stay_within_the_buffer() {
 
 #[test]
 fn ten_million_items_take_no_memory() {
-    let count: u64 = if std::env::var_os("POOLCTL_TEST_LONG").is_some() { 50_000_000 } else { 10_000_000 };
     let sandbox = Sandbox::new();
-    let mut running = fault::map(&sandbox, "fault").arg("-j2").open_input().hold_stdout().start();
-    let mut stdin = running.take_stdin();
-    let feeder = std::thread::spawn(move || {
-        for first in (1..=count).step_by(10_000) {
-            stdin.write_all(numbers(first, first + 9_999).as_bytes()).expect("poolctl reads");
-        }
-        stdin
-    });
-
-    let mut stdout = running.take_stdout();
-    for first in (1..=count).step_by(10_000) {
-        let expected = numbers(first, first + 9_999);
-        let mut got = vec![0; expected.len()];
-        stdout.read_exact(&mut got).expect("there are further results");
-        assert!(got == expected.as_bytes(), "the results from {first} on are not in order");
-    }
-
-    expect_flat(&running);
-    drop(feeder.join().expect("the feeder does not panic"));
-    running.wait().expect_quiet();
+    expect_flat_flow(fault::map(&sandbox, "fault").arg("-j2"), items(10_000_000, 50_000_000));
 }
 
 #[test]

@@ -349,8 +349,9 @@ impl Supervisor {
         self.desk.now = clock::now();
         let now = self.desk.now;
         // Who pushed items was told to come again for more, and what was cancelled has its outcome at once: this turn
-        // must not wait for something else to happen.
-        let fed = !self.inputs.is_empty();
+        // must not wait for something else to happen. That the input has nothing more is no such thing: who says it says
+        // it in every turn until there is more.
+        let fed = self.inputs.iter().any(|(_, event)| !matches!(event, Event::InputIdle));
         for (said, event) in std::mem::take(&mut self.inputs) {
             self.desk.now = said;
             self.desk.tell_plain(event, sink);

@@ -27,7 +27,7 @@ pub use finished::Finished;
 pub use harness::{Test, run_tests};
 pub use invocation::Invocation;
 pub use killer::Killer;
-pub use proc::{MARK, Process, children, descriptors, is_alive, marked, status_kib};
+pub use proc::{MARK, Process, children, descriptors, is_alive, marked, ran, status_kib};
 pub use random::{Random, seed};
 pub use running::Running;
 pub use sandbox::Sandbox;

@@ -90,6 +90,13 @@ pub fn status_kib(pid: u32, field: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
+/// For how many nanoseconds the main thread of `pid` has run; none if it is gone.
+#[must_use]
+pub fn ran(pid: u32) -> Option<u64> {
+    let schedule = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    schedule.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// The names in a directory, sorted; none if it cannot be read.
 pub(crate) fn names_in(directory: &Path) -> impl Iterator<Item = String> {
     let mut names: Vec<String> = fs::read_dir(directory)
