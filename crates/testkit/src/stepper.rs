@@ -10,19 +10,26 @@
 //! 2. For each point that was written down a new victim runs to it on a breakpoint. So a sweep takes a time that grows
 //!    with the number of points, and not with its square.
 //!
-//! Places are files and offsets in them, since every process has its own addresses. Release builds are stopped at every
+//! Places are files and offsets in them, since every process has its own addresses. Those are kept the same where that is
+//! permitted: a `memset` near the end of a page takes another way than elsewhere. Release builds are stopped at every
 //! instruction; debug builds, which have many times as many, where each instruction is reached first.
+//!
+//! What runs beside a victim may send it another way than the first one went. Behind one that passed its point by others
+//! are stepped to it, at the pace of the first, until one comes there.
 //!
 //! x86-64 alone. Where ptrace(2) is not permitted, [`sweep`] answers [`Refused`], and the test says that it skips.
 
+mod harness;
 mod victim;
 
 use std::collections::HashMap;
 use std::fmt;
 
+use nix::sys::personality::{self, Persona};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, raise};
 
+pub use harness::{Builds, Sweep, VICTIM, run_sweeps};
 use victim::{News, Place, Victim};
 
 /// How a victim ends that may not be traced.
@@ -33,6 +40,8 @@ const START: Signal = Signal::SIGUSR1;
 const END: Signal = Signal::SIGUSR2;
 /// How often a victim may fall asleep on its way to one point.
 const MOST_SLEEPS: u32 = 100;
+/// How many victims are sent to one point before it counts as one that none comes to.
+const MOST_VICTIMS: usize = 100;
 
 /// In the victim: lets the process that started it step it. Ends the victim where that is not permitted.
 #[expect(clippy::exit, clippy::disallowed_methods, reason = "there is nothing else for a victim to do")]
@@ -85,8 +94,8 @@ pub struct Swept {
     pub points: usize,
     /// Instructions from start to end.
     pub instructions: usize,
-    /// Victims that went another way than the first, and so did not come to their point.
-    pub missed: usize,
+    /// Victims that went another way than the first, and were followed by others.
+    pub astray: usize,
 }
 
 /// This process may not trace another.
@@ -111,20 +120,15 @@ pub fn sweep<S: Scene>(
     mut scene: impl FnMut() -> S,
     mut after: impl FnMut(S, &Point),
 ) -> Result<Swept, Refused> {
+    keep_addresses();
     let (path, sleeps) = record(&mut scene())?;
-    let mut swept = Swept { points: 0, instructions: path.len(), missed: 0 };
+    let mut swept = Swept { points: 0, instructions: path.len(), astray: 0 };
     let is_wanted = |point: &&Point| !cfg!(debug_assertions) || point.nth == 1;
     for point in path.iter().filter(is_wanted) {
-        let mut scene = scene();
-        let mut victim = Victim::start(scene.start())?;
-        let reached = run_to(&mut victim, point, then, &mut scene);
-        match (then, reached) {
-            (_, Reached::End) => {
-                swept.missed += 1;
-                continue;
-            }
-            (Then::Kill, _) => victim.kill(),
-            (Then::GoOn, _) => {
+        let (mut scene, mut victim, reached) = reach(point, then, &mut scene, &mut swept.astray)?;
+        match then {
+            Then::Kill => victim.kill(),
+            Then::GoOn => {
                 scene.act();
                 run_to_exit(&mut victim, point);
             }
@@ -168,33 +172,99 @@ enum Reached {
     End,
 }
 
+/// Gives the programs that this thread starts from now on the same addresses each time.
+fn keep_addresses() {
+    let kept = personality::get().and_then(|now| personality::set(now | Persona::ADDR_NO_RANDOMIZE));
+    if let Err(error) = kept {
+        eprintln!("     victims have addresses of their own, since personality(2) answers: {error}");
+    }
+}
+
+/// Sends victims to a point until one comes there, or sleeps before it where that is an end, too.
+fn reach<S: Scene>(
+    point: &Point,
+    then: Then,
+    scene: &mut impl FnMut() -> S,
+    astray: &mut usize,
+) -> Result<(S, Victim, Reached), Refused> {
+    for tried in 0..MOST_VICTIMS {
+        let mut scene = scene();
+        let mut victim = Victim::start(scene.start())?;
+        let reached = match tried {
+            0 => run_to(&mut victim, point, then, &mut scene),
+            _ => step_to(&mut victim, point, then, &mut scene),
+        };
+        if reached != Reached::End {
+            return Ok((scene, victim, reached));
+        }
+        *astray += 1;
+    }
+    panic!("{point}: the first victim came there, and {MOST_VICTIMS} others did not");
+}
+
 /// Steps a victim from start to end. Answers where it was, and whether it slept.
 fn record(scene: &mut impl Scene) -> Result<(Vec<Point>, bool), Refused> {
     let mut victim = Victim::start(scene.start())?;
-    let (mut path, mut sleeps) = (Vec::new(), 0);
+    let (mut path, mut sleeps) = (Vec::new(), false);
     let mut seen = HashMap::<Place, u32>::new();
-    loop {
-        let place = victim.place();
+    let mut note = |place: Place| {
         let nth = seen.entry(place.clone()).or_default();
         *nth += 1;
         path.push(Point { place, nth: *nth });
+        false
+    };
+    let act = || {
+        sleeps = true;
+        scene.act();
+        true
+    };
+    walk(&mut victim, &mut note, act);
+    // Where it stands when the signal is there already; nothing more is executed.
+    path.pop();
+    Ok((path, sleeps))
+}
+
+/// Steps a victim to a point, or as far as it comes.
+fn step_to(victim: &mut Victim, point: &Point, then: Then, scene: &mut impl Scene) -> Reached {
+    let mut times = 0;
+    let is_there = |place: Place| {
+        times += u32::from(place == point.place);
+        times == point.nth
+    };
+    let act = || {
+        if then == Then::Kill {
+            scene.act();
+        }
+        then == Then::Kill
+    };
+    walk(victim, is_there, act)
+}
+
+/// Steps a victim until `is_there`, asked before each step, says so. Whenever it sleeps `act` makes it go on, or answers
+/// that it shall not.
+fn walk(
+    victim: &mut Victim,
+    mut is_there: impl FnMut(Place) -> bool,
+    mut act: impl FnMut() -> bool,
+) -> Reached {
+    let mut sleeps = 0;
+    while !is_there(victim.place()) {
         let mut news = victim.step();
         while news == News::Sleeps {
             sleeps += 1;
             assert!(sleeps < MOST_SLEEPS, "the victim sleeps, whatever the other side does");
-            scene.act();
+            if !act() {
+                return Reached::Sleep;
+            }
             news = victim.news();
         }
         match news {
             News::Trapped | News::Sleeps => {}
-            News::End => {
-                // Where it stands when the signal is there already; nothing more is executed.
-                path.pop();
-                return Ok((path, sleeps > 0));
-            }
+            News::End => return Reached::End,
             News::Exited(code) => panic!("the victim exited with {code} before its end"),
         }
     }
+    Reached::Point
 }
 
 /// Runs a victim to a point, or as far as it comes.

@@ -8,10 +8,8 @@ use std::{env, io};
 use poolctl_shm::{HostEnd, WorkerEnd, WorkerFds};
 use poolctl_sys::spawn::{Command, Spawner};
 use poolctl_sys::{inherited, memfd, transfer};
-use poolctl_testkit::stepper;
+use poolctl_testkit::stepper::{self, VICTIM};
 
-/// The first argument of a victim; the second is its part.
-pub(crate) const VICTIM: &str = "--victim";
 /// How long each ring is: short, so that records go round its end.
 pub(crate) const RING: usize = 4096;
 /// How long a record is: not a divisor of the ring.

@@ -1,24 +1,12 @@
-//! The sweeps by name, run one after another as a test runner would: this thread must be the parent of every victim.
+//! The sweeps by name.
 
-use std::panic;
 use std::process::ExitCode;
-use std::time::Instant;
 
-use poolctl_testkit::stepper::{Refused, Swept};
+use poolctl_testkit::stepper::{Builds, Sweep, run_sweeps};
 
 use crate::{barrier, condition, event, lock, queue, semaphore, stage};
 
-/// A sweep, by name.
-type Test = (&'static str, Builds, fn() -> Result<Swept, Refused>);
-
-/// Where a sweep is run: some take minutes where the compiler has not optimised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Builds {
-    All,
-    Release,
-}
-
-const TESTS: [Test; 20] = [
+const SWEEPS: [Sweep; 20] = [
     ("a_lock_comes_back_wherever_its_owner_is_killed_with_nobody_behind_it", Builds::Release, || {
         lock::killed(0)
     }),
@@ -89,53 +77,9 @@ const TESTS: [Test; 20] = [
     ("a_queue_delivers_nothing_twice_wherever_its_consumer_is_killed", Builds::All, queue::consumer_killed),
 ];
 
-/// Runs the sweeps that the arguments name, or is a victim.
+/// Runs the sweeps, or is a victim.
 pub(crate) fn run() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, part, numbers @ ..] = arguments.as_slice()
-        && first == stage::VICTIM
-    {
-        victim(part, numbers);
-        return ExitCode::SUCCESS;
-    }
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let tests = TESTS.iter().filter(|test| filter.is_none_or(|filter| test.0.contains(filter.as_str())));
-    if arguments.iter().any(|argument| argument == "--list") {
-        tests.for_each(|(name, ..)| println!("{name}: test"));
-        return ExitCode::SUCCESS;
-    }
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for (name, builds, test) in tests {
-        if *builds == Builds::Release && cfg!(debug_assertions) {
-            println!("test {name} ... skipped: for release builds");
-            skipped += 1;
-            continue;
-        }
-        let begun = Instant::now();
-        match panic::catch_unwind(test) {
-            // Where contenders run beside the victim, some come another way than the first did.
-            Ok(Ok(Swept { points, instructions, missed })) if missed <= points / 10 => {
-                let took = begun.elapsed();
-                println!("test {name} ... ok ({points} of {instructions} instructions in {took:.1?})");
-                passed += 1;
-            }
-            Ok(Ok(Swept { missed, .. })) => {
-                println!("test {name} ... FAILED: {missed} victims went another way than the first");
-                failed += 1;
-            }
-            Ok(Err(refused)) => {
-                println!("test {name} ... skipped: {refused}");
-                skipped += 1;
-            }
-            Err(_) => {
-                println!("test {name} ... FAILED");
-                failed += 1;
-            }
-        }
-    }
-    let result = if failed == 0 { "ok" } else { "FAILED" };
-    println!("\ntest result: {result}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    run_sweeps(&SWEEPS, victim)
 }
 
 /// This program as a process that is killed.

@@ -13,11 +13,10 @@ use poolctl_shm::SharedCells;
 use poolctl_sync::{Capacity, Host, Member, Place, Ticket};
 use poolctl_sys::spawn::{Command, Spawner};
 use poolctl_sys::{futex, inherited, process};
-use poolctl_testkit::{DEADLINE, Process, stepper, wait_until};
+use poolctl_testkit::stepper::{self, VICTIM};
+use poolctl_testkit::{DEADLINE, Process, wait_until};
 use poolctl_types::WorkerId;
 
-/// The first argument of a victim; the second is its part, and numbers follow.
-pub(crate) const VICTIM: &str = "--victim";
 /// How many words of data there are, besides the gate.
 pub(crate) const DATA: usize = 6;
 /// The word that the victim waits at.
