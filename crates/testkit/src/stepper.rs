@@ -173,6 +173,7 @@ enum Reached {
 }
 
 /// Gives the programs that this thread starts from now on the same addresses each time.
+#[expect(clippy::print_stderr, reason = "who reads the sweeps' results should know")]
 fn keep_addresses() {
     let kept = personality::get().and_then(|now| personality::set(now | Persona::ADDR_NO_RANDOMIZE));
     if let Err(error) = kept {
