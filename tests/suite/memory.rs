@@ -1,8 +1,9 @@
 //! Memory stays flat however long the input is and however late its first result.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
-use poolctl_testkit::{DEADLINE, Invocation, Running, Sandbox, status_kib, wait_until};
+use poolctl_testkit::{DEADLINE, Invocation, Running, Sandbox, pass, status_kib, wait_until};
 
 use crate::peer::numbers;
 
@@ -45,6 +46,42 @@ pub(crate) fn items(usual: u64, long: u64) -> u64 {
     if std::env::var_os("POOLCTL_TEST_LONG").is_some() { long } else { usual }
 }
 
+/// A million items through a function whose first waits for `gate`, and which makes `far` at the 50,000th and `too_far` at
+/// the 70,000th.
+#[track_caller]
+pub(crate) fn expect_window_kept(sandbox: &Sandbox, invocation: Invocation) {
+    sandbox.fifo("gate");
+    let count = 1_000_000;
+    let running = invocation.input(numbers(1, count)).start();
+
+    wait_until(DEADLINE, "items far behind have run", || sandbox.path("far").exists());
+    pass(Duration::from_millis(300));
+    expect_flat(&running);
+    assert!(!sandbox.path("too_far").exists(), "the window is 65,536 items");
+    sandbox.release("gate");
+
+    running.wait().expect_quiet().expect_stdout(numbers(1, count));
+}
+
+/// 2,000 items, with a buffer of 4 MiB, through a function whose first waits for `gate`, and which adds a byte to `ran` for
+/// each and gives text of 100,000 letters.
+#[track_caller]
+pub(crate) fn expect_buffer_kept(sandbox: &Sandbox, invocation: Invocation) {
+    sandbox.fifo("gate");
+    let running = invocation.args(["--buffer=4MiB"]).input(numbers(1, 2_000)).start();
+
+    // A buffer holds forty; some more are under way.
+    wait_until(DEADLINE, "the buffer is full", || sandbox.read("ran").len() >= 40);
+    pass(Duration::from_millis(500));
+    let ran = sandbox.read("ran").len();
+    expect_flat(&running);
+    sandbox.release("gate");
+
+    let finished = running.wait().expect_quiet();
+    assert_eq!(finished.stdout.len(), 2_000 * 100_003);
+    assert!(ran < 1_000, "{ran} items ran behind a full buffer");
+}
+
 #[test]
 fn millions_of_lines_through_a_filter_take_no_memory() {
     let sandbox = Sandbox::new();
@@ -73,7 +110,7 @@ fn an_endless_input_with_a_reader_that_stops_reading_takes_no_memory() {
         // Nobody reads on: the input must come to a halt too.
         let mut last = u64::MAX;
         wait_until(DEADLINE, "the input has come to a halt", || {
-            poolctl_testkit::pass(std::time::Duration::from_millis(300));
+            pass(Duration::from_millis(300));
             let now = fed.load(std::sync::atomic::Ordering::Relaxed);
             std::mem::replace(&mut last, now) == now
         });
@@ -89,7 +126,6 @@ fn an_endless_input_with_a_reader_that_stops_reading_takes_no_memory() {
 #[test]
 fn a_million_items_behind_a_slow_first_one_stay_within_the_buffer() {
     let sandbox = Sandbox::new();
-    sandbox.fifo("gate");
     let function = "
 def f(x):
     if x == 1:
@@ -101,22 +137,12 @@ def f(x):
     return x
 ";
     sandbox.write("f.py", function);
-    let count = 1_000_000;
-    let running = sandbox.map(["-j2", "python:f.py:f"]).input(numbers(1, count)).start();
-
-    wait_until(DEADLINE, "items far behind have run", || sandbox.path("far").exists());
-    poolctl_testkit::pass(std::time::Duration::from_millis(300));
-    expect_flat(&running);
-    assert!(!sandbox.path("too_far").exists(), "the window is 65,536 items");
-    sandbox.release("gate");
-
-    running.wait().expect_quiet().expect_stdout(numbers(1, count));
+    expect_window_kept(&sandbox, sandbox.map(["-j2", "python:f.py:f"]));
 }
 
 #[test]
 fn large_results_behind_a_slow_first_one_stay_within_the_buffer() {
     let sandbox = Sandbox::new();
-    sandbox.fifo("gate");
     let function = "
 def f(x):
     if x == 1:
@@ -125,16 +151,5 @@ def f(x):
     return 'y' * 100_000
 ";
     sandbox.write("f.py", function);
-    let running = sandbox.map(["-j2", "--buffer", "4MiB", "python:f.py:f"]).input(numbers(1, 2_000)).start();
-
-    // A buffer holds forty; some more are under way.
-    wait_until(DEADLINE, "the buffer is full", || sandbox.read("ran").len() >= 40);
-    poolctl_testkit::pass(std::time::Duration::from_millis(500));
-    let ran = sandbox.read("ran").len();
-    expect_flat(&running);
-    sandbox.release("gate");
-
-    let finished = running.wait().expect_quiet();
-    assert_eq!(finished.stdout.len(), 2_000 * 100_003);
-    assert!(ran < 1_000, "{ran} items ran behind a full buffer");
+    expect_buffer_kept(&sandbox, sandbox.map(["-j2", "python:f.py:f"]));
 }

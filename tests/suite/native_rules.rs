@@ -5,21 +5,12 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use poolctl_testkit::{DEADLINE, Finished, Process, Running, Sandbox, pass, status_kib, wait_until};
+use poolctl_testkit::{DEADLINE, Finished, Process, Running, Sandbox, pass, wait_until};
 
 use crate::fault::{self, FAULT_WORKER, faulty};
-use crate::memory::{expect_flat_flow, items};
+use crate::memory::{expect_buffer_kept, expect_flat_flow, expect_window_kept, items};
 use crate::peer::numbers;
 use crate::zoo::expect_all;
-
-/// What `poolctl` may have resident at any time.
-const MOST_KIB: u64 = 64 * 1024;
-
-#[track_caller]
-fn expect_flat(running: &Running) {
-    let most = status_kib(running.pid(), "VmHWM").expect("it runs");
-    assert!(most < MOST_KIB, "{most} KiB resident");
-}
 
 fn log_lines(sandbox: &Sandbox) -> usize {
     sandbox.read("log").iter().filter(|byte| **byte == b'\n').count()
@@ -158,35 +149,13 @@ fn a_function_that_takes_more_memory_than_there_is_hurts_its_item_alone() {
 #[test]
 fn a_million_items_behind_a_slow_first_one_stay_within_the_window() {
     let sandbox = Sandbox::new();
-    sandbox.fifo("gate");
-    let count = 1_000_000;
-    let running = fault::map(&sandbox, "gated").arg("-j2").input(numbers(1, count)).start();
-
-    wait_until(DEADLINE, "items far behind have run", || sandbox.path("far").exists());
-    pass(Duration::from_millis(300));
-    expect_flat(&running);
-    assert!(!sandbox.path("too_far").exists(), "the window is 65,536 items");
-    sandbox.release("gate");
-
-    running.wait().expect_quiet().expect_stdout(numbers(1, count));
+    expect_window_kept(&sandbox, fault::map(&sandbox, "gated").arg("-j2"));
 }
 
 #[test]
 fn large_results_behind_a_slow_first_one_stay_within_the_buffer() {
     let sandbox = Sandbox::new();
-    sandbox.fifo("gate");
-    let running =
-        fault::map(&sandbox, "heavy").args(["-j2", "--buffer=4MiB"]).input(numbers(1, 2_000)).start();
-
-    wait_until(DEADLINE, "the buffer is full", || sandbox.read("ran").len() >= 40);
-    pass(Duration::from_millis(500));
-    let ran = sandbox.read("ran").len();
-    expect_flat(&running);
-    sandbox.release("gate");
-
-    let finished = running.wait().expect_quiet();
-    assert_eq!(finished.stdout.len(), 2_000 * 100_003);
-    assert!(ran < 1_000, "{ran} items ran behind a full buffer");
+    expect_buffer_kept(&sandbox, fault::map(&sandbox, "heavy").arg("-j2"));
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub(crate) use text::{Form, TextLink};
 /// A worker that closed its link may take this long to die of it before it counts as broken.
 const CLOSED_GRACE: Duration = Duration::from_secs(1);
 
+/// How many times one wake-up reads, so that one worker cannot starve the others.
+const READS_PER_WAKE: usize = 16;
+
 /// The way of talking to one warm worker.
 #[derive(Debug)]
 pub(crate) enum Link {
@@ -124,12 +127,18 @@ impl Link {
         desk: &mut Desk,
         sink: &mut dyn Sink,
     ) -> Result<Filled, Breach> {
-        match self {
-            Link::Lines(link) => link.receive(peer, streams, desk, sink),
-            Link::Text(link) => link.receive(peer, streams, desk, sink),
-            Link::Frames(link) => link.receive(peer, streams, desk, sink),
-            Link::Native(link) => link.receive(peer, streams, desk, sink),
+        for _ in 0..READS_PER_WAKE {
+            let filled = match self {
+                Link::Lines(link) => link.read(peer, streams, desk, sink)?,
+                Link::Text(link) => link.read(peer, streams, desk, sink)?,
+                Link::Frames(link) => link.read(peer, desk, sink)?,
+                Link::Native(link) => link.read(peer, streams, desk, sink)?,
+            };
+            if filled != Filled::More {
+                return Ok(filled);
+            }
         }
+        Ok(Filled::More)
     }
 
     /// Sends what waited for room.

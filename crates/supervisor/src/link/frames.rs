@@ -18,7 +18,7 @@ use poolctl_types::{Item, ItemRange, Moment};
 use super::prints::Prints;
 use super::ring::RingReader;
 use super::text::capacity_of;
-use super::{Breach, Peer, Streams};
+use super::{Breach, Peer};
 use crate::channel::{Filled, Inbox, Outbox};
 use crate::config::Detail;
 use crate::desk::{Delivery, Desk};
@@ -31,9 +31,6 @@ const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// How many payload bytes one batch frame takes at most; a single larger item goes alone.
 const BATCH_BYTES: usize = 1 << 20;
-
-/// How many times one wake-up reads, so that one worker cannot starve the others.
-const READS_PER_WAKE: usize = 16;
 
 /// The link to a worker that speaks frames.
 #[derive(Debug)]
@@ -146,29 +143,22 @@ impl FrameLink {
         Frame::write(self.outbox.bytes(), Kind::Cancel, 0, item.0, b"", b"");
     }
 
-    pub(super) fn receive(
+    /// Reads once, and tells what that brought.
+    pub(super) fn read(
         &mut self,
         peer: Peer,
-        _streams: &mut Streams,
         desk: &mut Desk,
         sink: &mut dyn Sink,
     ) -> Result<Filled, Breach> {
-        for _ in 0..READS_PER_WAKE {
-            if self.closed.is_some() {
-                return Ok(Filled::Closed);
-            }
-            let filled = self.inbox.fill(self.outbox.as_fd())?;
-            self.take_frames(peer, desk, sink)?;
-            match filled {
-                Filled::More => {}
-                Filled::Drained => return Ok(filled),
-                Filled::Closed => {
-                    self.closed.get_or_insert(desk.now);
-                    return Ok(filled);
-                }
-            }
+        if self.closed.is_some() {
+            return Ok(Filled::Closed);
         }
-        Ok(Filled::More)
+        let filled = self.inbox.fill(self.outbox.as_fd())?;
+        self.take_frames(peer, desk, sink)?;
+        if filled == Filled::Closed {
+            self.closed.get_or_insert(desk.now);
+        }
+        Ok(filled)
     }
 
     fn take_frames(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {

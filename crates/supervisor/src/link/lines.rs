@@ -24,9 +24,6 @@ use crate::held::Held;
 use crate::report::{BadReply, Form, Results, Sink, TaskError};
 use crate::store::Store;
 
-/// How many times one wake-up reads, so that one filter cannot starve the others.
-const READS_PER_WAKE: usize = 16;
-
 /// How often a filter that still runs after its answer is let run at once, before it is looked at later.
 const YIELDS: usize = 4;
 
@@ -127,38 +124,30 @@ impl LinesLink {
         }
     }
 
-    pub(super) fn receive(
+    /// Reads once, and tells what answers that brought.
+    pub(super) fn read(
         &mut self,
         peer: Peer,
         streams: &mut Streams,
         desk: &mut Desk,
         sink: &mut dyn Sink,
     ) -> Result<Filled, Breach> {
-        for _ in 0..READS_PER_WAKE {
-            let Some(reply) = &self.reply else {
-                self.take_fenced(peer, streams, desk, sink)?;
-                return Ok(Filled::Closed);
-            };
-            let filled = self.inbox.fill(reply.as_fd())?;
-            if filled == Filled::Closed {
-                // Nothing more can come behind what is here.
-                self.reply = None;
-                self.closed.get_or_insert(desk.now);
-            }
-            if !self.greeted {
-                self.check_uninvited()?;
-            }
-            if self.is_fenced() || self.rules.eot.is_some() {
-                self.take_fenced(peer, streams, desk, sink)?;
-            } else {
-                self.take_many(peer, desk, sink)?;
-            }
-            match filled {
-                Filled::More => {}
-                Filled::Drained | Filled::Closed => return Ok(filled),
-            }
+        let filled =
+            self.reply.as_ref().map_or(Ok(Filled::Closed), |reply| self.inbox.fill(reply.as_fd()))?;
+        if filled == Filled::Closed {
+            // Nothing more can come behind what is here.
+            self.reply = None;
+            self.closed.get_or_insert(desk.now);
         }
-        Ok(Filled::More)
+        if !self.greeted {
+            self.check_uninvited()?;
+        }
+        if self.is_fenced() || self.rules.eot.is_some() {
+            self.take_fenced(peer, streams, desk, sink)?;
+        } else {
+            self.take_many(peer, desk, sink)?;
+        }
+        Ok(filled)
     }
 
     /// As many answers as there are whole lines.

@@ -54,9 +54,6 @@ const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// How long a worker with nothing to do spins before it sleeps, where there are processors to spare.
 const WORKER_SPIN: Duration = Duration::from_micros(50);
 
-/// How many times one wake-up reads the socket, so that one worker cannot starve the others.
-const READS_PER_WAKE: usize = 16;
-
 /// The link to a native worker.
 #[derive(Debug)]
 pub(crate) struct NativeLink {
@@ -216,7 +213,8 @@ impl NativeLink {
         }
     }
 
-    pub(crate) fn receive(
+    /// Reads the socket once and the ring whole, and tells what that brought.
+    pub(crate) fn read(
         &mut self,
         peer: Peer,
         streams: &mut Streams,
@@ -224,17 +222,11 @@ impl NativeLink {
         sink: &mut dyn Sink,
     ) -> Result<Filled, Breach> {
         let mut filled = Filled::Closed;
-        for _ in 0..READS_PER_WAKE {
-            if self.closed.is_some() {
-                break;
-            }
+        if self.closed.is_none() {
             filled = self.inbox.fill(self.outbox.as_fd())?;
             self.take_frames(peer, streams, desk, sink)?;
             if filled == Filled::Closed {
                 self.closed.get_or_insert(desk.now);
-            }
-            if filled != Filled::More {
-                break;
             }
         }
         self.drain(peer, streams, desk, sink)?;

@@ -18,9 +18,6 @@ use crate::held::Held;
 use crate::report::{BadReply, Notice, Sink, TaskError};
 use crate::store::Store;
 
-/// How many times one wake-up reads, so that one worker cannot starve the others.
-const READS_PER_WAKE: usize = 16;
-
 /// How long a worker that said bye may leave an item unread that was on its way to it.
 const BYE_GRACE: Duration = Duration::from_secs(1);
 
@@ -140,28 +137,22 @@ impl TextLink {
         }
     }
 
-    pub(super) fn receive(
+    /// Reads once, and tells what that brought.
+    pub(super) fn read(
         &mut self,
         peer: Peer,
         streams: &mut Streams,
         desk: &mut Desk,
         sink: &mut dyn Sink,
     ) -> Result<Filled, Breach> {
-        for _ in 0..READS_PER_WAKE {
-            let Some(reply) = &self.reply else { return Ok(Filled::Closed) };
-            let filled = self.inbox.fill(reply.as_fd())?;
-            self.take_lines(peer, streams, desk, sink)?;
-            match filled {
-                Filled::More => {}
-                Filled::Drained => return Ok(filled),
-                Filled::Closed => {
-                    self.reply = None;
-                    self.closed.get_or_insert(desk.now);
-                    return Ok(filled);
-                }
-            }
+        let Some(reply) = &self.reply else { return Ok(Filled::Closed) };
+        let filled = self.inbox.fill(reply.as_fd())?;
+        self.take_lines(peer, streams, desk, sink)?;
+        if filled == Filled::Closed {
+            self.reply = None;
+            self.closed.get_or_insert(desk.now);
         }
-        Ok(Filled::More)
+        Ok(filled)
     }
 
     fn take_lines(

@@ -109,7 +109,7 @@ impl Supervisor {
         let Some(life) = self.lives.get_mut(worker) else { return };
         let peer = life.peer();
         let Some(mut control) = life.control.take() else { return };
-        let heard = control.receive(peer, &mut life.streams, &mut self.desk, sink);
+        let heard = control.read(peer, &mut life.streams, &mut self.desk, sink);
         if matches!(heard, Ok(Filled::Closed)) {
             // It has no use for it, and says hello in its own way.
             return;

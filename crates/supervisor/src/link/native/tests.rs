@@ -99,7 +99,7 @@ impl Bench {
     }
 
     fn hear(&mut self) -> Result<(), String> {
-        let heard = self.link.receive(PEER, &mut Streams::default(), &mut self.desk, &mut self.told);
+        let heard = self.link.read(PEER, &mut Streams::default(), &mut self.desk, &mut self.told);
         while let Some(effect) = self.desk.effects.pop_front() {
             if let Effect::Dispatch { items, attempt, .. } = effect {
                 self.link.dispatch(items, attempt, &self.desk);
