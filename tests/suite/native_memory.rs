@@ -13,7 +13,9 @@ use crate::fault;
 use crate::peer::numbers;
 
 /// The words that a worker writes: where they lie in the first page of its segment, and how long they are (`page.rs`).
-const WORDS: [(u64, usize); 5] = [(0, 8), (128, 8), (256, 8), (264, 8), (384, 4)];
+const WORDS: [(u64, usize); 5] = [(0, 8), (128, 8), (256, 8), (264, 8), SLEEPS];
+/// The one that says whether the worker sleeps.
+const SLEEPS: (u64, usize) = (384, 4);
 
 /// The pids of the workers of a run: the children of its keeper.
 fn workers(run: &Running) -> Vec<u32> {
@@ -79,6 +81,27 @@ fn an_idle_worker_that_claims_to_have_published_is_replaced() {
 
     run.wait_stdout("the next result", |bytes| bytes == b"1\n2\n");
     assert_ne!(workers(&run), [first]);
+    run.close_input();
+    run.wait().expect_code(0);
+    sandbox.expect_nothing_left();
+}
+
+#[test]
+fn a_worker_asleep_is_woken_whatever_its_memory_says_of_that() {
+    let mut random = Random::new(seed());
+    let sandbox = Sandbox::new();
+    let mut run = fault::map(&sandbox, "fault").args(["-j1"]).open_input().start();
+    let mut expected = String::new();
+
+    for number in 1..=10 {
+        run.write(format!("{number}\n"));
+        expected += &format!("{number}\n");
+        run.wait_stdout("the next result", |bytes| bytes == expected.as_bytes());
+        let worker = workers(&run)[0];
+        wait_until(DEADLINE, "the worker sleeps", || Process::look(worker).is_some_and(|it| it.state == 'S'));
+        assert!(scribble(worker, SLEEPS, &mut random), "the worker's segment can be written");
+    }
+
     run.close_input();
     run.wait().expect_code(0);
     sandbox.expect_nothing_left();

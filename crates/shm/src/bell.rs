@@ -34,7 +34,9 @@ impl Ringer {
         bell.word.store(self.count, Ordering::Release);
         // Against the fence in `sleep_until`.
         fence(Ordering::SeqCst);
-        if worker_sleeps.load(Ordering::Relaxed) == reason {
+        let sleeps = worker_sleeps.load(Ordering::Relaxed);
+        // Who says what no worker says was written over, and may be asleep.
+        if sleeps == reason || sleeps > NO_ROOM {
             bell.wake();
         }
     }
