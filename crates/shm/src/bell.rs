@@ -17,6 +17,8 @@ pub(crate) const AWAKE: u32 = 0;
 pub(crate) const NOTHING_TO_DO: u32 = 1;
 /// What it says of a worker that has no room for its records.
 pub(crate) const NO_ROOM: u32 = 2;
+/// What it says of a worker whose prints are being read.
+pub(crate) const PRINTS_READ: u32 = 3;
 
 /// The host's half of the bell, which it alone rings.
 #[derive(Debug, Default)]
@@ -36,7 +38,7 @@ impl Ringer {
         fence(Ordering::SeqCst);
         let sleeps = worker_sleeps.load(Ordering::Relaxed);
         // Who says what no worker says was written over, and may be asleep.
-        if sleeps == reason || sleeps > NO_ROOM {
+        if sleeps == reason || sleeps > PRINTS_READ {
             bell.wake();
         }
     }

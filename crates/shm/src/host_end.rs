@@ -6,12 +6,13 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::bell::{AWAKE, NO_ROOM, NOTHING_TO_DO, Ringer, say_asleep};
+use crate::bell::{AWAKE, NO_ROOM, NOTHING_TO_DO, PRINTS_READ, Ringer, say_asleep};
 use crate::claim::{self, Claim};
 use crate::page::{
-    BEGUN, BELL, CONSUMED, DRAINED, FLAGS, HOST_SLEEPS, HostPage, POSTED, PUBLISHED, SPIN_NS, STARTED_NS,
-    TIMED, WORKER_SLEEPS, WorkerPage,
+    BEGUN, BELL, CONSUMED, DRAINED, FLAGS, HOST_READS, HOST_SLEEPS, HostPage, POSTED, PUBLISHED, SPIN_NS,
+    STARTED_NS, TIMED, WORKER_SLEEPS, WorkerPage,
 };
+use crate::reading;
 use crate::ring::{ALIGN, Impossible, RingReader, RingWriter};
 use crate::segment::Segment;
 
@@ -26,6 +27,20 @@ pub struct HostEnd {
     writer: RingWriter,
     reader: RingReader,
     ringer: Ringer,
+}
+
+/// How far a worker has published: what [`HostEnd::take`] takes.
+#[derive(Debug)]
+#[must_use]
+pub struct News(u64);
+
+impl News {
+    /// Whether there is nothing.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
 }
 
 /// The descriptors of a link's segments, for its worker alone.
@@ -135,24 +150,55 @@ impl HostEnd {
         self.reader.has_news(self.results.word(PUBLISHED))
     }
 
-    /// Appends to `into` what the worker has published since the last time (at most the result ring, a multiple of 8
-    /// bytes), and gives the worker the room back. After a worker's death this is what is left of it.
+    /// What the worker has published since the last [`HostEnd::drain`]: at most the result ring.
+    ///
+    /// # Errors
+    /// [`Lie::Published`].
+    #[inline]
+    pub fn news(&self) -> Result<News, Lie> {
+        let waiting = self.reader.waiting(self.results.word(PUBLISHED));
+        let lie = |Impossible { claimed, least, most }| Lie::Published { claimed, least, most };
+        waiting.map(News).map_err(lie)
+    }
+
+    /// Appends `news` to `into`, a multiple of 8 bytes, and gives the worker the room back. After a worker's death this is
+    /// what is left of it.
+    #[inline]
+    pub fn take(&mut self, News(bytes): News, into: &mut Vec<u8>) {
+        if bytes > 0 {
+            #[expect(clippy::cast_possible_truncation, reason = "at most the ring, which is in memory")]
+            self.results.copy_out(self.reader.at(), bytes as usize, into);
+            self.reader.take(bytes);
+            self.reader.release(self.tasks.word(DRAINED));
+            self.ring_bell(NO_ROOM);
+        }
+    }
+
+    /// Takes all news there are.
     ///
     /// # Errors
     /// [`Lie::Published`]; nothing is appended then.
     #[inline]
     pub fn drain(&mut self, into: &mut Vec<u8>) -> Result<(), Lie> {
-        let waiting = self.reader.waiting(self.results.word(PUBLISHED));
-        let waiting =
-            waiting.map_err(|Impossible { claimed, least, most }| Lie::Published { claimed, least, most })?;
-        if waiting > 0 {
-            #[expect(clippy::cast_possible_truncation, reason = "at most the ring, which is in memory")]
-            self.results.copy_out(self.reader.at(), waiting as usize, into);
-            self.reader.take(waiting);
-            self.reader.release(self.tasks.word(DRAINED));
-            self.ring_bell(NO_ROOM);
-        }
+        let news = self.news()?;
+        self.take(news, into);
         Ok(())
+    }
+
+    /// Says that what the worker has printed is read now, and which item it is of, if the worker waits for prints to be
+    /// read before it begins the next. [`HostEnd::end_reading`] follows.
+    #[inline]
+    #[must_use]
+    pub fn begin_reading(&self) -> Claim {
+        reading::begin(self.tasks.word(HOST_READS));
+        self.claim()
+    }
+
+    /// Says that it has been read.
+    #[inline]
+    pub fn end_reading(&mut self) {
+        reading::end(self.tasks.word(HOST_READS));
+        self.ring_bell(PRINTS_READ);
     }
 
     /// Which item the worker says it is at.

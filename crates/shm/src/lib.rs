@@ -17,6 +17,7 @@ mod host_end;
 mod loom_tests;
 #[cfg(not(loom))]
 mod page;
+mod reading;
 mod ring;
 #[cfg(not(loom))]
 mod segment;
@@ -28,7 +29,7 @@ mod worker_end;
 
 pub use claim::Claim;
 #[cfg(not(loom))]
-pub use host_end::{HostEnd, Lie, WorkerFds};
+pub use host_end::{HostEnd, Lie, News, WorkerFds};
 #[cfg(not(loom))]
 pub use segment::{AttachError, RING_BYTES};
 #[cfg(not(loom))]
@@ -37,7 +38,7 @@ pub use shared::{Cell, SharedCells, SharedError};
 pub use worker_end::{Outbox, WorkerEnd};
 
 /// The version of everything in shared memory, as a native worker's hello names it.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// The longest message, and the longest record, that always fits in time into a ring of [`RING_BYTES`].
 #[cfg(not(loom))]

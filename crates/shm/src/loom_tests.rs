@@ -13,6 +13,7 @@ use loom::thread;
 
 use crate::bell::{AWAKE, NO_ROOM, NOTHING_TO_DO, Ringer, must_kick, say_asleep, sleep_until};
 use crate::claim::{self, Claim};
+use crate::reading;
 use crate::ring::{RingReader, RingWriter};
 use crate::sync::{AtomicU32, AtomicU64, FutexWord, Ordering};
 
@@ -303,4 +304,36 @@ fn a_claim_never_has_too_early_a_time() {
 
     let possible = [(0, 0), (0, 10), (0, 20), (1, 10), (1, 20), (2, 20)];
     assert_outcomes(&seen, possible.map(|(begun, started_ns)| Claim { begun, started_ns }));
+}
+
+#[test]
+fn what_the_host_reads_is_of_the_item_it_found_begun() {
+    let seen = outcomes(|| {
+        let begun = loom::sync::Arc::new(AtomicU64::new(1));
+        let reads = loom::sync::Arc::new(AtomicU32::new(0));
+        // What the item that is begun has printed, its number, until somebody reads it.
+        let pipe = loom::sync::Arc::new(loom::sync::Mutex::new(0_u64));
+        let worker = thread::spawn({
+            let (begun, reads, pipe) = (begun.clone(), reads.clone(), pipe.clone());
+            move || {
+                claim::begin(&begun, &AtomicU64::new(0), 2, None);
+                if reading::must_wait(&reads) {
+                    while !reading::is_over(&reads) {
+                        thread::yield_now();
+                    }
+                }
+                *pipe.lock().expect("no model panics") = 2;
+            }
+        });
+
+        reading::begin(&reads);
+        let item = begun.load(Ordering::Acquire);
+        let printed = *pipe.lock().expect("no model panics");
+        reading::end(&reads);
+
+        worker.join().expect("no model panics");
+        (item, printed)
+    });
+
+    assert_outcomes(&seen, [(1, 0), (2, 0), (2, 2)]);
 }

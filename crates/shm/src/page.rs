@@ -41,6 +41,9 @@ pub(crate) const FLAGS: Place<HostPage, AtomicU32> = Place::at(512);
 /// For how many nanoseconds the worker should look for a message before it sleeps.
 pub(crate) const SPIN_NS: Place<HostPage, AtomicU32> = Place::at(516);
 
+/// Whether the host reads what the worker prints just now.
+pub(crate) const HOST_READS: Place<HostPage, AtomicU32> = Place::at(640);
+
 /// The flag that asks for items to be timed.
 pub(crate) const TIMED: u32 = 1;
 

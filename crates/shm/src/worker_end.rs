@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::bell::{NO_ROOM, NOTHING_TO_DO, must_kick, sleep_until};
+use crate::bell::{NO_ROOM, NOTHING_TO_DO, PRINTS_READ, must_kick, sleep_until};
 use crate::claim;
 use crate::page::{
-    BEGUN, BELL, CONSUMED, DRAINED, FLAGS, HOST_SLEEPS, HostPage, POSTED, PUBLISHED, SPIN_NS, STARTED_NS,
-    TIMED, WORKER_SLEEPS, WorkerPage,
+    BEGUN, BELL, CONSUMED, DRAINED, FLAGS, HOST_READS, HOST_SLEEPS, HostPage, POSTED, PUBLISHED, SPIN_NS,
+    STARTED_NS, TIMED, WORKER_SLEEPS, WorkerPage,
 };
+use crate::reading;
 use crate::ring::{ALIGN, RingReader, RingWriter};
 use crate::segment::{AttachError, Segment};
 
@@ -110,6 +111,12 @@ impl WorkerEnd {
         self.outbox.wait_until_drained();
     }
 
+    /// [`Outbox::wait_while_read`].
+    #[inline]
+    pub fn wait_while_read(&self) {
+        self.outbox.wait_while_read();
+    }
+
     /// [`Outbox::advance`].
     #[inline]
     pub fn advance(&mut self, bytes: usize) {
@@ -189,6 +196,17 @@ impl Outbox {
     /// Waits until the host has drained all that was published. As with [`Outbox::wait_for_spare`], publish and kick first.
     pub fn wait_until_drained(&mut self) {
         self.wait_for_spare(self.results.ring());
+    }
+
+    /// Behind [`Outbox::begin`]: waits while the host reads what was printed before, so that it takes nothing of the item
+    /// that begins for the last one's. It costs a full fence.
+    #[inline]
+    pub fn wait_while_read(&self) {
+        let host_reads = self.tasks.word(HOST_READS);
+        if reading::must_wait(host_reads) {
+            let sleeps = self.results.word(WORKER_SLEEPS);
+            sleep_until(self.tasks.word(BELL), sleeps, PRINTS_READ, || reading::is_over(host_reads));
+        }
     }
 
     /// Makes the first `bytes` of [`Outbox::spare`] (and their padding to a multiple of 8, which is for the caller to

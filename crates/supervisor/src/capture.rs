@@ -18,6 +18,9 @@ const READS_PER_WAKE: usize = 16;
 /// How much of a warm worker's prints is kept per item, in bytes.
 pub(crate) const TAIL_BYTES: usize = 1 << 20;
 
+/// The beginning of a line that is longer is not kept back.
+const LONG_LINE: usize = 64 << 10;
+
 /// How much of a stream is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -115,6 +118,20 @@ impl Capture {
         (output, self.failure.take())
     }
 
+    /// Takes the whole lines of what was kept, and leaves the beginning of the next for later, unless it is very long.
+    /// For a stream of which the tail is kept.
+    pub(crate) fn take_lines(&mut self) -> Vec<u8> {
+        let whole = memchr::memrchr2(b'\n', b'\r', &self.tail).map_or(0, |end| end + 1);
+        let rest = self.tail.split_off(whole);
+        let mut lines = tail_output(&mut self.tail, &mut self.dropped).to_vec().unwrap_or_default();
+        if rest.len() > LONG_LINE {
+            lines.extend_from_slice(&rest);
+        } else {
+            self.tail = rest;
+        }
+        lines
+    }
+
     /// Whether nothing was kept since the last time.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
@@ -147,5 +164,26 @@ pub(crate) fn tail_output(tail: &mut Vec<u8>, dropped: &mut u64) -> Output {
             all.extend_from_slice(&kept);
             Output::from(all)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_whole_and_their_beginnings_wait_unless_they_are_long() {
+        let spill = Arc::new(Spill::new(std::env::temp_dir()));
+        let (mut capture, _theirs) = Capture::make(Keep::Tail).unwrap();
+        let mut lines = |bytes: &[u8]| {
+            capture.take(bytes, &spill);
+            String::from_utf8(capture.take_lines()).unwrap()
+        };
+
+        assert_eq!(lines(b"to std"), "");
+        assert_eq!(lines(b"err 1\nto "), "to stderr 1\n");
+        assert_eq!(lines(b"stderr 2\n50 %\r60"), "to stderr 2\n50 %\r");
+        let long = vec![b'x'; LONG_LINE];
+        assert_eq!(lines(&long).len(), LONG_LINE + 2);
     }
 }

@@ -342,10 +342,18 @@ impl Link {
         }
     }
 
-    /// Notes whose prints are read next, where that must be known before.
-    pub(crate) fn note_printing(&mut self) {
+    /// What the worker printed is read now: notes whose that is, where it must be known before.
+    /// [`Link::end_reading`] follows.
+    pub(crate) fn begin_reading(&mut self) {
         if let Link::Native(link) = self {
-            link.note_printing();
+            link.begin_reading();
+        }
+    }
+
+    /// It has been read.
+    pub(crate) fn end_reading(&mut self) {
+        if let Link::Native(link) = self {
+            link.end_reading();
         }
     }
 

@@ -75,10 +75,14 @@ impl Link {
         self.end.borrow().is_timed()
     }
 
-    /// Claims the next item.
+    /// Claims the next item. From now on what is printed is its.
     #[inline]
     pub(crate) fn begin(&self, begun: u64, started_ns: Option<u64>) {
-        self.end.borrow().begin(begun, started_ns);
+        let end = self.end.borrow();
+        end.begin(begun, started_ns);
+        if self.prints == Prints::PerItem {
+            end.wait_while_read();
+        }
     }
 
     /// Publishes a record. `payload` must fit; see [`MAX_INLINE_BYTES`].

@@ -15,7 +15,7 @@ use poolctl_protocol::{
 };
 use poolctl_types::{Item, ItemRange, Moment};
 
-use super::prints::Prints;
+use super::prints::{Prints, Way};
 use super::ring::RingReader;
 use super::text::capacity_of;
 use super::{Breach, Peer};
@@ -287,7 +287,9 @@ impl FrameLink {
     ) -> Result<(), Breach> {
         let meta = LogMeta::parse(frame.meta).map_err(BadReply::from)?;
         match meta.stream {
-            Some(stream) => self.prints.keep(Some(item), stream, frame.payload, &self.held, peer, sink),
+            Some(stream) => {
+                self.prints.keep(Some(item), stream, Way::Told, frame.payload, &self.held, peer, sink)
+            }
             None => {
                 let text = String::from_utf8_lossy(frame.payload).into_owned();
                 let item = self.held.contains(item).then_some(item);
@@ -301,7 +303,7 @@ impl FrameLink {
     pub(crate) fn print_raw(&mut self, stream: Stream, bytes: &[u8], peer: Peer, sink: &mut dyn Sink) {
         let claimed = self.ring.claim().ok().and_then(|claim| claim.claimed).map(Item);
         let item = claimed.or_else(|| self.held.oldest());
-        self.prints.keep(item, stream, bytes, &self.held, peer, sink);
+        self.prints.keep(item, stream, Way::Raw, bytes, &self.held, peer, sink);
     }
 
     /// What an item printed, its last words included.

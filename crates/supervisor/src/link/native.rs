@@ -34,7 +34,7 @@ use poolctl_types::{Item, ItemRange, Moment};
 
 use self::functions::Functions;
 use self::posting::Waiting;
-use super::prints::Prints;
+use super::prints::{Prints, Way};
 use super::{Breach, Peer, Streams};
 use crate::block::Attachment;
 use crate::channel::{Filled, Inbox, Outbox};
@@ -389,18 +389,20 @@ impl NativeLink {
         if let Some(broken) = self.broken.take() {
             return Err(Breach { item: None, error: TaskError::BadReply(broken) });
         }
-        if self.has_news() && desk.detail == Detail::PerItem {
-            // What belongs to the answers lies there already, since it was printed before.
-            self.read_prints(peer, streams, desk, sink);
-        }
-        let Some(ring) = &mut self.ring else { return Ok(()) };
-        if ring.has_news() {
+        let news = self.ring.as_ref().map(HostEnd::news).transpose().map_err(BadReply::from)?;
+        if let Some(news) = news.filter(|news| !news.is_empty()) {
+            if desk.detail == Detail::PerItem {
+                // What belongs to these answers lies there already, since it was printed before; what belongs to later
+                // ones may not.
+                self.read_prints(peer, streams, desk, sink);
+            }
             let mut records = std::mem::take(&mut self.records);
             records.clear();
-            let drained = ring.drain(&mut records);
+            if let Some(ring) = &mut self.ring {
+                ring.take(news, &mut records);
+            }
             let told = self.take_records(&records, peer, desk, sink);
             self.records = records;
-            drained.map_err(BadReply::from)?;
             told?;
         }
         self.post_what_fits(desk);
@@ -453,18 +455,25 @@ impl NativeLink {
         self.claimed(desk.now).map(|claim| claim.item)
     }
 
-    /// Notes which item has begun last, before what it printed is read: a worker whose host wants to know begins no
-    /// other before that is read.
-    pub(crate) fn note_printing(&mut self) {
-        let begun = self.ring.as_ref().map_or(0, |ring| ring.claim().begun);
+    /// What the worker printed is read now: notes which item that is of. [`NativeLink::end_reading`] follows.
+    pub(crate) fn begin_reading(&mut self) {
+        let begun = self.ring.as_ref().map_or(0, |ring| ring.begin_reading().begun);
         let before = begun.checked_sub(self.answered + 1);
         self.printing = before.and_then(|before| self.held.nth(before));
     }
 
+    /// It has been read.
+    pub(crate) fn end_reading(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.end_reading();
+        }
+    }
+
     /// Reads what the worker has printed so far.
     fn read_prints(&mut self, peer: Peer, streams: &mut Streams, desk: &mut Desk, sink: &mut dyn Sink) {
-        self.note_printing();
+        self.begin_reading();
         let (stdout, stderr) = streams.take(&mut desk.scratch, &desk.spill);
+        self.end_reading();
         for (stream, output) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
             if !output.is_empty() {
                 self.print_raw(stream, &output.to_vec().unwrap_or_default(), peer, sink);
@@ -474,7 +483,7 @@ impl NativeLink {
 
     /// Gives bytes that came over descriptor 1 or 2 to the item that printed them.
     pub(crate) fn print_raw(&mut self, stream: Stream, bytes: &[u8], peer: Peer, sink: &mut dyn Sink) {
-        self.prints.keep(self.printing, stream, bytes, &self.held, peer, sink);
+        self.prints.keep(self.printing, stream, Way::Raw, bytes, &self.held, peer, sink);
     }
 
     /// What an item printed.

@@ -271,7 +271,8 @@ fn last_words(
     let desk = &mut supervisor.desk;
     let mut words = [Vec::new(), Vec::new()];
     if let Work::Warm(link) = &mut life.work {
-        link.note_printing();
+        // Nobody waits for the end of it.
+        link.begin_reading();
     }
     let streams = [(&mut life.streams.stdout, Stream::Stdout), (&mut life.streams.stderr, Stream::Stderr)];
     for ((stream, kind), words) in streams.into_iter().zip(&mut words) {

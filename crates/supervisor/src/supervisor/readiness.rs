@@ -14,6 +14,7 @@ use super::effects::link_of;
 use super::{KEEPER_PIDFD, KEEPER_SOCKET, KeeperState, Supervisor, WAKER};
 use crate::capture::{Capture, Stage};
 use crate::channel::Filled;
+use crate::config::Detail;
 use crate::keeper::Report;
 use crate::life::{Channel, Life, Token, Work};
 use crate::link::Link;
@@ -140,17 +141,23 @@ impl Supervisor {
         };
         let Some(capture) = slot else { return };
         if let Work::Warm(link) = &mut life.work {
-            link.note_printing();
+            link.begin_reading();
         }
         let stage = capture.read(&mut self.desk.scratch, &self.desk.spill);
+        if let Work::Warm(link) = &mut life.work {
+            link.end_reading();
+        }
         if let Work::Warm(link) = &mut life.work
             && life.greeted
             && life.fault.is_none()
             && !capture.is_empty()
             && !(link.prints_belong_to_item() && link.oldest_held().is_some())
         {
-            let bytes = taken(capture);
-            if !link.print_raw(stream, &bytes, peer, sink) {
+            // A line that is read in parts is not torn by what others print; but where items are told one by one, what
+            // each has printed is its own, whole or not.
+            let is_whole = self.desk.detail == Detail::PerItem || stage == Stage::Closed;
+            let bytes = if is_whole { taken(capture) } else { capture.take_lines() };
+            if !bytes.is_empty() && !link.print_raw(stream, &bytes, peer, sink) {
                 sink.notice(Notice::WorkerOutput { worker, stream, bytes });
             }
         }

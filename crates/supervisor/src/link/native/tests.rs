@@ -21,7 +21,7 @@ use crate::spill::Spill;
 const WORKER: WorkerId = WorkerId { slot: Slot(0), generation: Generation(0) };
 const PEER: Peer = Peer { worker: WORKER, pid: None };
 const HELLO: &str =
-    r#"{"poolctl":1,"caps":["claim"],"native":1,"functions":["echo"],"signatures":["fn(u8) -> u8"]}"#;
+    r#"{"poolctl":1,"caps":["claim"],"native":2,"functions":["echo"],"signatures":["fn(u8) -> u8"]}"#;
 
 /// Everything a sink is told, as text.
 #[derive(Default)]
@@ -280,7 +280,7 @@ fn a_result_larger_than_its_segment_is_a_lie() {
 fn a_worker_of_another_layout_and_one_that_is_none_are_refused_at_once() {
     let mut bench = Bench::new(&[b"1"], Encoding::Binary, None);
     let error = bench.say(Kind::Hello, 0, r#"{"poolctl":1,"native":99}"#).unwrap_err();
-    assert!(error.contains("layout 99") && error.contains("layout 1"), "{error}");
+    assert!(error.contains("layout 99") && error.contains("layout 2"), "{error}");
 
     let mut bench = Bench::new(&[b"1"], Encoding::Binary, None);
     let error = bench.say(Kind::Hello, 0, r#"{"poolctl":1}"#).unwrap_err();
