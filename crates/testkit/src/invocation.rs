@@ -165,7 +165,9 @@ impl Invocation {
     #[track_caller]
     pub fn start(self) -> Running {
         let command_line = self.command_line();
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new("/usr/bin/env");
+        // Whoever runs the tests may ignore signals, as shells do for what they run in the background.
+        command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(&self.program);
         command.args(&self.arguments).env_clear().envs(self.environment).current_dir(&self.directory);
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut bytes = None;
