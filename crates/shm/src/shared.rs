@@ -95,6 +95,18 @@ impl<C: Cell> SharedCells<C> {
         Self::map(file, count)
     }
 
+    /// `count` cells of 0, for tables that are mostly empty: memory is taken where something is stored, and where there is
+    /// none left the kernel makes room by killing.
+    ///
+    /// # Errors
+    /// [`SharedError`].
+    pub fn sparse(count: usize) -> Result<Self, SharedError> {
+        let bytes = bytes_of::<C>(count)?;
+        let file = memfd::sparse("poolctl-shared", bytes as u64)
+            .map_err(|source| SharedError::NoMemory { bytes, source })?;
+        Self::map(file, count)
+    }
+
     /// The `count` cells that another process has, or this one, and of which this is the file. The file is to be one of
     /// [`SharedCells::file`], which nobody can shorten.
     ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_protocol::Encoding;
-use poolctl_types::{Item, Slot};
+use poolctl_types::{Item, Slot, WorkerId};
 
 use crate::block::Attachment;
 use crate::parcels::Parcels;
@@ -105,7 +105,28 @@ pub struct Native {
     pub may_nest: bool,
     /// Where large payloads lie.
     pub parcels: Parcels,
+    /// Where workers get their seats among those who share objects.
+    pub seats: Option<Arc<dyn Seats>>,
 }
+
+/// Gives processes seats among those who share objects.
+pub trait Seats: fmt::Debug + Send + Sync {
+    /// A seat for a worker that is about to start; `None` if all are taken.
+    fn take(&self, worker: WorkerId) -> Option<Seat>;
+}
+
+/// What a worker is told of its seat, and what gives it back when it is dropped, which is when the worker and its
+/// group are dead.
+#[derive(Debug)]
+pub struct Seat {
+    /// For the worker, at most 64 KiB.
+    pub told: Vec<u8>,
+    /// For the host.
+    pub taken: Box<dyn Taken>,
+}
+
+/// A seat that is taken until this is dropped.
+pub trait Taken: fmt::Debug + Send + Sync {}
 
 /// The form in which a worker speaks its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use poolctl_engine::Timeout;
 use poolctl_protocol::Encoding;
 use poolctl_sys::{cpu, memfd, pipe};
-use poolctl_types::{Item, Moment, Slot};
+use poolctl_types::{Item, Moment, Slot, WorkerId};
 
 use crate::capture::{Capture, Keep};
 use crate::channel::Outbox;
@@ -156,11 +156,12 @@ impl Launcher {
         }
     }
 
-    /// A warm worker for `slot`.
-    pub(crate) fn warm(&self, slot: Slot, now: Moment) -> io::Result<Warm> {
+    /// The process of a warm worker.
+    pub(crate) fn warm(&self, worker: WorkerId, now: Moment) -> io::Result<Warm> {
+        let slot = worker.slot;
         match &self.target {
             Target::Command(_) => unreachable!("commands are started per item"),
-            Target::Native(native) => self.native(native, slot, now),
+            Target::Native(native) => self.native(native, worker, now),
             Target::Lines { argv, ahead, reply_timeout, eot } => {
                 let rules = Rules {
                     ahead: *ahead,
@@ -181,7 +182,7 @@ impl Launcher {
             }
             Target::Worker { argv, framing, function, stdio } => {
                 let form = Form { framing: *framing, stdio: *stdio, function: function.clone() };
-                self.text(argv.clone(), form, slot, now)
+                self.text(argv.clone(), form, worker, now)
             }
             Target::Python { interpreter, module, function, starmap } => {
                 let script = format!("/proc/self/fd/{SCRIPT_FD}").into_bytes();
@@ -199,7 +200,8 @@ impl Launcher {
         }
     }
 
-    fn text(&self, argv: Vec<Vec<u8>>, form: Form, slot: Slot, now: Moment) -> io::Result<Warm> {
+    fn text(&self, argv: Vec<Vec<u8>>, form: Form, worker: WorkerId, now: Moment) -> io::Result<Warm> {
+        let slot = worker.slot;
         let (their_in, outbox, reply, their_out) = text_channel()?;
         let (stderr, their_stderr) = Capture::make(Keep::Tail)?;
         let name = if form.framing == Framing::Tsv { "tsv" } else { "jsonl" };
@@ -213,7 +215,7 @@ impl Launcher {
             let mut env = worker_env(slot, name, (3, 4));
             if let Some(native) = &self.maybe_native {
                 let (ours, theirs) = pipe::stream_pair()?;
-                control = Some(NativeLink::new(ours, Arc::clone(native), self.manner, now)?);
+                control = Some(NativeLink::new(ours, worker, Arc::clone(native), self.manner, now)?);
                 fds.push((theirs, CONTROL_FD));
                 env.extend(self.timing.then(|| ("POOLCTL_TIMING", "1".to_owned())));
                 env.push(("POOLCTL_CONTROL_FD", CONTROL_FD.to_string()));
@@ -225,9 +227,10 @@ impl Launcher {
         Ok(Warm { launch: self.launch(argv, env, fds), link, control, streams })
     }
 
-    fn native(&self, native: &Arc<Native>, slot: Slot, now: Moment) -> io::Result<Warm> {
+    fn native(&self, native: &Arc<Native>, worker: WorkerId, now: Moment) -> io::Result<Warm> {
+        let slot = worker.slot;
         let (ours, theirs) = pipe::stream_pair()?;
-        let link = NativeLink::with_segments(ours, Arc::clone(native), self.manner, now)?;
+        let link = NativeLink::with_segments(ours, worker, Arc::clone(native), self.manner, now)?;
         let mut env = worker_env(slot, "frame", (3, 4));
         env.extend(self.timing.then(|| ("POOLCTL_TIMING", "1".to_owned())));
         if std::env::var_os("RUST_BACKTRACE").is_none() {

@@ -28,7 +28,10 @@ pub mod host;
 pub mod keeper;
 
 pub use block::{Attachment, Block, Shape};
-pub use config::{ArgumentError, CommandLine, CommandTemplate, Detail, Framing, Native, PoolConfig, Target};
+pub use config::{
+    ArgumentError, CommandLine, CommandTemplate, Detail, Framing, Native, PoolConfig, Seat, Seats, Taken,
+    Target,
+};
 pub use insight::{Insight, SlowItem, WorkerInsight};
 pub use output::{Held, Lodged, Output};
 pub use parcels::{Parcel, ParcelError, Parcels};

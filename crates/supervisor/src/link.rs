@@ -382,6 +382,13 @@ impl Link {
         }
     }
 
+    /// The worker is dead: gives its seat among those who share objects back.
+    pub(crate) fn leave_seat(&mut self) {
+        if let Link::Native(link) = self {
+            link.leave_seat();
+        }
+    }
+
     /// The link, if it is one over shared memory.
     pub(crate) fn native(&self) -> Option<&NativeLink> {
         match self {

@@ -65,7 +65,10 @@ fn main() -> Outcome<()> {
     if let [part, numbers @ ..] = arguments.as_slice() {
         return other(part, numbers);
     }
-    let mut host = Host::new(WorkerId::new(0, 0), Capacity { processes: 201, threads: 4, lines: 10_100 })?;
+    let mut host = Host::new(
+        WorkerId::new(0, 0),
+        Capacity { processes: 201, threads: 4, host_threads: 4, lines: 10_100 },
+    )?;
     let place = host.create_lock()?;
     let lock = RawLock::at(host.member(), place).ok_or("no lock")?;
     let mutex_file = memfd::sealed("mutex", PAGE as u64)?;

@@ -1,11 +1,11 @@
-//! The segment all objects of a host lie in: the table of participants, then lines of 16 words.
+//! The segment all objects of a host lie in: a header, the table of participants, then lines of 16 words.
 //!
 //! Every line is a cache line of its own, so that objects do not slow each other down. An object has one or several
 //! lines, see [`Place`]. All access is by atomics of 32 bits and checked against what is mapped.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use poolctl_shm::{SharedCells, SharedError};
 
@@ -40,7 +40,7 @@ pub(crate) struct Ground {
 
 impl Ground {
     pub(crate) fn new(entries: usize, lines: usize) -> Result<Self, SharedError> {
-        let cells = SharedCells::new(entries * ENTRY + lines * LINE)?;
+        let cells = SharedCells::sparse(LINE + entries * ENTRY + lines * LINE)?;
         Ok(Self { cells, entries, lines })
     }
 
@@ -49,7 +49,8 @@ impl Ground {
             count.checked_mul(size).ok_or(SharedError::TooLarge { count, size: size * 4 })
         };
         let (table, rest) = (words(entries, ENTRY)?, words(lines, LINE)?);
-        let all = table.checked_add(rest).ok_or(SharedError::TooLarge { count: table, size: 4 })?;
+        let all = table.checked_add(rest).and_then(|all| all.checked_add(LINE));
+        let all = all.ok_or(SharedError::TooLarge { count: table, size: 4 })?;
         Ok(Self { cells: SharedCells::attach(file, all)?, entries, lines })
     }
 
@@ -57,30 +58,37 @@ impl Ground {
         self.cells.file()
     }
 
-    pub(crate) fn entries(&self) -> usize {
-        self.entries
-    }
-
     pub(crate) fn lines(&self) -> usize {
         self.lines
+    }
+
+    /// How many entries from the first on were ever given away, as the header says: for who looks through them all.
+    pub(crate) fn given(&self) -> u32 {
+        self.cells.cells()[0].load(Ordering::Relaxed)
+    }
+
+    /// Says so.
+    pub(crate) fn set_given(&self, entries: u32) {
+        self.cells.cells()[0].store(entries, Ordering::Relaxed);
     }
 
     /// The words of an entry.
     pub(crate) fn entry(&self, index: u32) -> Option<&[AtomicU32]> {
         let index = index as usize;
-        (index < self.entries).then(|| &self.cells.cells()[index * ENTRY..][..ENTRY])
+        (index < self.entries).then(|| &self.cells.cells()[LINE + index * ENTRY..][..ENTRY])
     }
 
     /// The words from an object's first line on.
     #[inline]
     pub(crate) fn object(&self, place: Place) -> Option<&[AtomicU32]> {
-        let from = self.entries * ENTRY + place.line as usize * LINE;
+        let from = self.index(place.line);
         self.cells.cells().get(from..from + LINE + place.extra as usize)
     }
 
     /// Where the first word of an object is.
+    #[inline]
     pub(crate) fn index(&self, line: u32) -> usize {
-        self.entries * ENTRY + line as usize * LINE
+        LINE + self.entries * ENTRY + line as usize * LINE
     }
 
     /// The word at an index.

@@ -12,6 +12,7 @@ use poolctl_sys::futex;
 use poolctl_types::WorkerId;
 
 use crate::atomics::Ordering;
+use crate::blocks::{Blocks, NoBlock};
 use crate::entry::Entry;
 use crate::ground::{Ground, LINE, Place};
 use crate::member::{Member, Ticket};
@@ -23,16 +24,19 @@ use crate::{barrier, queue, semaphore, word};
 pub struct Capacity {
     /// Processes at the same time, the host included.
     pub processes: u32,
-    /// Threads of each that use objects at the same time. `processes * threads` is 65536 at most.
+    /// Threads of each but the host that use objects at the same time.
     pub threads: u32,
+    /// Threads of the host that do. With those of all other processes they are 65536 at most.
+    pub host_threads: u32,
     /// Lines for objects: a lock, an event or a condition is one.
     pub lines: u32,
 }
 
 impl Default for Capacity {
-    /// 64 processes of 32 threads, and 4096 lines: 1.3 MB.
+    /// 2001 processes, 2048 threads of the host and 31 of each other, and a million lines: as much as tokens can say. It
+    /// is 96 MiB of addresses, and memory where they are used.
     fn default() -> Self {
-        Self { processes: 64, threads: 32, lines: 4096 }
+        Self { processes: 2001, threads: 31, host_threads: 2048, lines: 1 << 20 }
     }
 }
 
@@ -41,7 +45,8 @@ impl Default for Capacity {
 #[non_exhaustive]
 pub enum CreateError {
     /// No participants, no threads, or more of them than tokens can say.
-    #[error("{} processes of {} threads are not from 1 to 65536", .capacity.processes, .capacity.threads)]
+    #[error("{} processes of {} threads, {} of the host, are not from 1 to 65536",
+        .capacity.processes, .capacity.threads, .capacity.host_threads)]
     Capacity {
         /// What was asked for.
         capacity: Capacity,
@@ -62,14 +67,6 @@ pub enum CreateError {
         /// How many there are.
         all: usize,
     },
-}
-
-/// All blocks of the table are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("all {processes} places for processes are taken")]
-pub struct NoBlock {
-    /// How many there are.
-    pub processes: u32,
 }
 
 /// What an object is, as the host made it.
@@ -100,40 +97,37 @@ pub struct Recovered {
 #[derive(Debug)]
 pub struct Host {
     ground: Ground,
-    capacity: Capacity,
+    blocks: Blocks,
     objects: BTreeMap<Place, Kind>,
     /// Lines behind the last object that was ever made.
     fresh: u32,
     /// Places of objects that are gone, oldest first.
     gone: VecDeque<Place>,
-    /// First entries of blocks that nobody has, oldest first.
-    free_blocks: VecDeque<u32>,
     member: Member,
 }
 
 impl Host {
-    /// The host that is the process life `worker`, with its segment, whose memory is taken here.
+    /// The host that is the process life `worker`, with its segment.
     ///
     /// # Errors
     /// [`CreateError`].
     pub fn new(worker: WorkerId, capacity: Capacity) -> Result<Self, CreateError> {
-        let Capacity { processes, threads, lines } = capacity;
-        let entries = processes.checked_mul(threads).filter(|entries| (1..=1 << 16).contains(entries));
-        let entries = entries.ok_or(CreateError::Capacity { capacity })?;
-        let ground = Ground::new(entries as usize, lines as usize)
-            .map_err(|source| CreateError::Segment { source })?;
-        let ticket = Ticket { entries, lines, first: 0, threads, worker };
+        Blocks::new(capacity).and_then(|blocks| Self::with_blocks(worker, blocks).map_err(|(error, _)| error))
+    }
+
+    /// The same, where processes may have their blocks already.
+    ///
+    /// # Errors
+    /// [`CreateError::Segment`], and the blocks.
+    pub fn with_blocks(worker: WorkerId, blocks: Blocks) -> Result<Self, (CreateError, Blocks)> {
+        let ticket = blocks.of_host(worker);
+        let ground = match Ground::new(ticket.entries as usize, ticket.lines as usize) {
+            Ok(ground) => ground,
+            Err(source) => return Err((CreateError::Segment { source }, blocks)),
+        };
+        ground.set_given(blocks.given());
         let member = Member::new(ground.clone(), ticket);
-        let free_blocks = (1..processes).map(|block| block * threads).collect();
-        Ok(Self {
-            ground,
-            capacity,
-            objects: BTreeMap::new(),
-            fresh: 0,
-            gone: VecDeque::new(),
-            free_blocks,
-            member,
-        })
+        Ok(Self { ground, blocks, objects: BTreeMap::new(), fresh: 0, gone: VecDeque::new(), member })
     }
 
     /// The segment, for members to attach.
@@ -142,7 +136,7 @@ impl Host {
         self.ground.file()
     }
 
-    /// The host's own membership, in block 0.
+    /// The host's own membership.
     #[must_use]
     pub fn member(&self) -> &Member {
         &self.member
@@ -154,10 +148,9 @@ impl Host {
     /// # Errors
     /// [`NoBlock`].
     pub fn admit(&mut self, worker: WorkerId) -> Result<Ticket, NoBlock> {
-        let first = self.free_blocks.pop_front().ok_or(NoBlock { processes: self.capacity.processes })?;
-        let Capacity { processes, threads, lines } = self.capacity;
-        let entries = processes * threads;
-        Ok(Ticket { entries, lines, first, threads, worker })
+        let ticket = self.blocks.take(worker)?;
+        self.ground.set_given(self.blocks.given());
+        Ok(ticket)
     }
 
     /// A lock that nobody holds, for [`crate::RawLock`] or [`crate::RawRLock`].
@@ -245,12 +238,7 @@ impl Host {
     pub fn recover(&mut self, ticket: Ticket) -> Recovered {
         let recovered = self.mark(ticket);
         self.wake_all();
-        let block = ticket.first;
-        let is_given =
-            block != 0 && block.is_multiple_of(self.capacity.threads) && !self.free_blocks.contains(&block);
-        if is_given && (block as usize) < self.ground.entries() {
-            self.free_blocks.push_back(block);
-        }
+        self.blocks.give_back(ticket);
         recovered
     }
 

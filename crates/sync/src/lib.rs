@@ -16,6 +16,8 @@ mod atomics;
 mod barrier;
 mod bell;
 #[cfg(not(loom))]
+mod blocks;
+#[cfg(not(loom))]
 mod condition;
 #[cfg(not(loom))]
 mod deadlock;
@@ -49,6 +51,8 @@ mod word;
 #[cfg(not(loom))]
 pub use barrier::{BarrierError, RawBarrier};
 #[cfg(not(loom))]
+pub use blocks::{Blocks, NoBlock};
+#[cfg(not(loom))]
 pub use condition::{RawCondition, WaitError, Waited};
 #[cfg(not(loom))]
 pub use deadlock::{Deadlock, Link, Spot};
@@ -57,7 +61,7 @@ pub use event::RawEvent;
 #[cfg(not(loom))]
 pub use ground::Place;
 #[cfg(not(loom))]
-pub use host::{Capacity, CreateError, Host, NoBlock, Recovered};
+pub use host::{Capacity, CreateError, Host, Recovered};
 #[cfg(not(loom))]
 pub use lock::{Detection, LockError, Owner, RawLock, ReleaseError};
 #[cfg(not(loom))]

@@ -200,7 +200,7 @@ impl Member {
     /// Everybody who says in the table that they wait for the object.
     pub(crate) fn waiters(&self, place: Place) -> Vec<Participant> {
         use crate::entry::Awaited::{Lock, Other};
-        let all = (0..).map_while(|index| self.0.ground.entry(index)).map(Entry);
+        let all = (0..self.0.ground.given()).map_while(|index| self.0.ground.entry(index)).map(Entry);
         let waiting = all.filter(|entry| {
             entry.is_taken()
                 && matches!(entry.awaited(), Some(Lock(line) | Other(line)) if line == place.line)

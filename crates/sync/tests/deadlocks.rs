@@ -9,7 +9,7 @@ use poolctl_testkit::DEADLINE;
 use poolctl_types::WorkerId;
 
 fn host() -> Host {
-    Host::new(WorkerId::new(0, 0), Capacity { processes: 4, threads: 4, lines: 8 }).unwrap()
+    Host::new(WorkerId::new(0, 0), Capacity { processes: 4, threads: 4, host_threads: 4, lines: 8 }).unwrap()
 }
 
 fn deadlock(error: LockError) -> Deadlock {

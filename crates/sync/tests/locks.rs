@@ -11,7 +11,7 @@ use poolctl_sync::{
 use poolctl_testkit::{DEADLINE, wait_until};
 use poolctl_types::WorkerId;
 
-const SMALL: Capacity = Capacity { processes: 3, threads: 4, lines: 8 };
+const SMALL: Capacity = Capacity { processes: 3, threads: 4, host_threads: 4, lines: 8 };
 
 fn host() -> Host {
     Host::new(WorkerId::new(0, 0), SMALL).unwrap()

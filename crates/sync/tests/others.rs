@@ -16,7 +16,7 @@ use poolctl_types::WorkerId;
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
 fn host() -> Host {
-    Host::new(WorkerId::new(0, 0), Capacity { processes: 3, threads: 8, lines: 32 }).unwrap()
+    Host::new(WorkerId::new(0, 0), Capacity { processes: 3, threads: 8, host_threads: 8, lines: 32 }).unwrap()
 }
 
 /// Another process, as far as the host knows.

@@ -5,7 +5,8 @@ use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create, open,
+    FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+    open,
 };
 
 use crate::limits;
@@ -49,6 +50,17 @@ pub fn fixed(name: &str, size: u64) -> io::Result<OwnedFd> {
         fallocate(&memfd, FallocateFlags::empty(), 0, size)?;
     }
     fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW)?;
+    Ok(memfd)
+}
+
+/// As [`sealed`], but memory is taken only where something is written: for tables that are mostly empty.
+///
+/// # Errors
+/// No descriptors left, or `size` is over `RLIMIT_FSIZE`.
+pub fn sparse(name: &str, size: u64) -> io::Result<OwnedFd> {
+    let memfd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&memfd, size)?;
+    fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(memfd)
 }
 

@@ -103,12 +103,12 @@ impl Control {
         self.send(Kind::Bye, 0, bye.to_string().as_bytes())
     }
 
-    /// The two segments, tasks and results. Blocks.
-    pub(crate) fn segments(&mut self) -> Result<(OwnedFd, OwnedFd), Gone> {
+    /// The two segments, tasks and results, and what is said of this process's seat. Blocks.
+    pub(crate) fn segments(&mut self) -> Result<(OwnedFd, OwnedFd, Vec<u8>), Gone> {
         loop {
-            let Taken { kind, descriptors, .. } = self.next()?;
+            let Taken { kind, descriptors, payload } = self.next()?;
             match (kind, <[OwnedFd; 2]>::try_from(descriptors)) {
-                (Kind::Segments, Ok([tasks, results])) => return Ok((tasks, results)),
+                (Kind::Segments, Ok([tasks, results])) => return Ok((tasks, results, payload)),
                 (Kind::Attachments, Err(descriptors)) => self.attachments.extend(descriptors),
                 (Kind::Attachments, Ok(descriptors)) => self.attachments.extend(descriptors),
                 (kind, _) => return Err(Gone::Unexpected { kind }),

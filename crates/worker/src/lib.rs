@@ -32,6 +32,7 @@ pub mod nested;
 
 mod life;
 
+pub mod seat;
 mod serve;
 
 #[cfg(test)]

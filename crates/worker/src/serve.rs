@@ -16,7 +16,7 @@ use crate::life::Life;
 use crate::link::{Link, Prints};
 use crate::state::drop_states;
 use crate::task::{Entry, entries};
-use crate::{journal, panics};
+use crate::{journal, panics, seat};
 
 /// What a worker is told by its environment, and must not tell its own children.
 const VARIABLES: [&str; 9] = [
@@ -164,7 +164,8 @@ pub(crate) fn run(
     prints: Prints,
 ) -> Result<(), Gone> {
     control.say_hello(&entries)?;
-    let (tasks, results) = control.segments()?;
+    let (tasks, results, seat) = control.segments()?;
+    seat::set(seat);
     let link = Rc::new(Link::new(WorkerEnd::attach(tasks, results)?, control, prints));
     journal::connect(Rc::clone(&link));
     panics::install_hook();

@@ -30,7 +30,7 @@ use std::time::Duration;
 use poolctl_engine::{Accounting, Capacity, Claim, Event};
 use poolctl_protocol::{Bye, Encoding, Frame, Hello, Kind, PROTOCOL_VERSION, RemoteError, Stream};
 use poolctl_shm::{HostEnd, LAYOUT};
-use poolctl_types::{Item, ItemRange, Moment};
+use poolctl_types::{Item, ItemRange, Moment, WorkerId};
 
 use self::functions::Functions;
 use self::posting::Waiting;
@@ -38,7 +38,7 @@ use super::prints::{Prints, Way};
 use super::{Breach, Peer, Streams};
 use crate::block::Attachment;
 use crate::channel::{Filled, Inbox, Outbox};
-use crate::config::{Detail, Native};
+use crate::config::{Detail, Native, Taken};
 use crate::desk::Desk;
 use crate::held::Held;
 use crate::output::Output;
@@ -93,6 +93,9 @@ pub(crate) struct NativeLink {
     /// What was found wrong while nobody could be told.
     broken: Option<BadReply>,
     finish: Finish,
+    worker: WorkerId,
+    /// Its seat among those who share objects; given back once it is dead, at the latest with the link.
+    seat: Option<Box<dyn Taken>>,
 }
 
 /// How a worker is to behave.
@@ -129,17 +132,24 @@ impl NativeLink {
     /// on their way to it already, so that a lack of memory or descriptors is known before there is a process.
     pub(crate) fn with_segments(
         socket: OwnedFd,
+        worker: WorkerId,
         native: Arc<Native>,
         manner: Manner,
         now: Moment,
     ) -> io::Result<Self> {
-        let mut link = Self::new(socket, native, manner, now)?;
+        let mut link = Self::new(socket, worker, native, manner, now)?;
         link.send_segments(now)?;
         Ok(link)
     }
 
     /// A link over `socket`, on which the hello is to come.
-    pub(crate) fn new(socket: OwnedFd, native: Arc<Native>, manner: Manner, now: Moment) -> io::Result<Self> {
+    pub(crate) fn new(
+        socket: OwnedFd,
+        worker: WorkerId,
+        native: Arc<Native>,
+        manner: Manner,
+        now: Moment,
+    ) -> io::Result<Self> {
         Ok(Self {
             outbox: Outbox::over_socket(socket)?,
             held: Held::default(),
@@ -164,6 +174,8 @@ impl NativeLink {
             outcomes: VecDeque::new(),
             broken: None,
             finish: Finish::No,
+            worker,
+            seat: None,
         })
     }
 
@@ -334,7 +346,10 @@ impl NativeLink {
         ring.set_spin(if self.manner.may_spin { WORKER_SPIN } else { Duration::ZERO });
         self.ring = Some(ring);
         let mut frame = Vec::new();
-        Frame::write(&mut frame, Kind::Segments, 0, 2, b"", b"");
+        let seat = self.native.seats.as_ref().and_then(|seats| seats.take(self.worker));
+        let told = seat.as_ref().map_or(&[][..], |seat| &seat.told);
+        Frame::write(&mut frame, Kind::Segments, 0, 2, b"", told);
+        self.seat = seat.map(|seat| seat.taken);
         let segments = [segments.tasks, segments.results];
         let segments = segments.map(|segment| Attachment::File(Arc::new(segment)));
         self.send_with(frame, segments.into(), now);
@@ -412,6 +427,11 @@ impl NativeLink {
     /// Whether there is something to drain.
     pub(crate) fn has_news(&self) -> bool {
         self.ring.as_ref().is_some_and(HostEnd::has_news)
+    }
+
+    /// The worker is dead, and its group.
+    pub(crate) fn leave_seat(&mut self) {
+        self.seat = None;
     }
 
     /// Whether the worker has something to do.

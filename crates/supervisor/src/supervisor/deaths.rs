@@ -152,6 +152,10 @@ impl Supervisor {
         let unread = matches!(&life.work, Work::Warm(link)
             if link.oldest_held().is_none() || link.holds_unread(&self.desk.store));
         let cause = if unread && cause == EndCause::Ended { EndCause::Unread } else { cause };
+        if let Work::Warm(link) = &mut life.work {
+            // Who is told of its items finds free what it held.
+            link.leave_seat();
+        }
         let event = Event::Exited { worker, end: End { claimed, cause } };
         self.desk.tell(event, Delivery::Each(&mut one), sink);
     }

@@ -29,7 +29,7 @@ impl Supervisor {
                 if let Some(path) = self.desk.interpreter.take() {
                     self.launcher.learn_interpreter(&path);
                 }
-                let started = self.launcher.warm(worker.slot, now).map(|warm| {
+                let started = self.launcher.warm(worker, now).map(|warm| {
                     let Warm { launch, link, control, streams } = warm;
                     let control = control.map(Box::new);
                     (launch, Life { control, ..Life::new(worker, Work::Warm(Box::new(link)), streams, now) })

@@ -45,7 +45,7 @@ struct Contender<T> {
 
 impl<T: Send + 'static> Stage<T> {
     pub(crate) fn new(create: impl FnOnce(&mut Host) -> Vec<Place>) -> Self {
-        let capacity = Capacity { processes: 2, threads: 8, lines: 64 };
+        let capacity = Capacity { processes: 2, threads: 8, host_threads: 8, lines: 64 };
         let mut host = Host::new(WorkerId::new(0, 0), capacity).unwrap();
         let places = create(&mut host);
         let ticket = host.admit(WorkerId::new(1, 1)).unwrap();

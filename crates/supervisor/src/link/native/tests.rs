@@ -66,7 +66,7 @@ impl Bench {
         let now = clock::now();
         let native = Arc::new(Native { encoding, ..Native::default() });
         let manner = Manner { timed: false, may_spin: false };
-        let link = NativeLink::new(ours, native, manner, now).unwrap();
+        let link = NativeLink::new(ours, PEER.worker, native, manner, now).unwrap();
         let spill = Arc::new(Spill::new(std::env::temp_dir()));
         let mut desk = Desk::new(Engine::new(Config::default(), now), spill, Detail::Bulk, now);
         let mut told = Told::default();
