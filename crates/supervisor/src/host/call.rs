@@ -112,6 +112,17 @@ pub enum Need {
     Any,
 }
 
+/// How far what somebody waits for is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It needs turns of the loop.
+    Open,
+    /// Only a callback has to return, which is on its way.
+    CalledBack,
+    /// It is there.
+    There,
+}
+
 impl Call {
     /// A call without items.
     #[must_use]
@@ -192,12 +203,15 @@ impl Call {
         drop(task);
     }
 
-    /// Whether every outcome is there and only the callback has not returned, which is on its way.
-    pub(super) fn awaits_callback(&self) -> bool {
+    /// How far what is needed is. To be asked once: the callback may return between two questions.
+    pub(super) fn standing(&self, need: Need) -> Standing {
         let state = lock(&self.state);
-        state.is_settled()
-            && matches!(state.callback, Callback::Due(_) | Callback::Running(_))
-            && !state.is_met(Need::All)
+        let is_called = matches!(state.callback, Callback::Due(_) | Callback::Running(_));
+        match need {
+            _ if state.is_met(need) => Standing::There,
+            Need::All if state.is_settled() && is_called => Standing::CalledBack,
+            Need::All | Need::Next(_) | Need::Any => Standing::Open,
+        }
     }
 
     /// Has `seat` woken when what is needed is there, unless it is: says whether it is.
@@ -419,6 +433,21 @@ mod tests {
 
     fn run(count: u32) -> Settled {
         Settled::Run { count, results: b"x\n".repeat(count as usize).into(), form: Form::Lines }
+    }
+
+    #[test]
+    fn a_settled_call_with_a_callback_goes_from_open_to_called_back_to_there() {
+        let (mut wakes, call) = (Vec::new(), Call::with_callback(|_| {}));
+        let index = call.submit(1);
+        assert_eq!(call.standing(Need::All), Standing::Open);
+
+        call.settle(index, run(1), &mut wakes);
+        assert_eq!(call.standing(Need::All), Standing::Open, "further items may be handed in");
+        call.seal(&mut wakes);
+        assert_eq!(call.standing(Need::All), Standing::CalledBack);
+        call.run_callback(&mut wakes);
+
+        assert_eq!(call.standing(Need::All), Standing::There);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use poolctl_sys::fork_mark::ForkMark;
 use poolctl_sys::waker::Waker;
 use poolctl_types::Moment;
 
-use super::call::{Call, Need};
+use super::call::{Call, Need, Standing};
 use super::callbacks::{Callbacks, Due};
 use super::cancels::Cancels;
 use super::door::{Door, Driver, Leader, Letter, NAP, Next, Part, Question, Stage};
@@ -192,13 +192,14 @@ impl Shared {
         let me = thread::current().id();
         let mut seat = None;
         let met = loop {
-            if self.is_met(goal) {
+            let standing = self.standing_of(goal);
+            if standing == Standing::There {
                 break true;
             }
             if has_passed(until) {
                 break false;
             }
-            if goal.awaits_callback() {
+            if standing == Standing::CalledBack {
                 // The loop has done its part, and would not be woken when the callback returns.
                 let seat = seat.get_or_insert_with(Seat::new);
                 if !goal.watch(seat) {
@@ -320,15 +321,12 @@ impl Shared {
         drop(term);
     }
 
-    /// Turns the loop until the goal is met, it is `until`, or the host has ended.
+    /// Turns the loop until no turn brings the goal nearer, it is `until`, or the host has ended.
     fn lead(&self, goal: Goal<'_>, until: Option<Instant>) {
-        loop {
+        // Asked first: whoever led before may have done all there was to do.
+        while self.standing_of(goal) == Standing::Open && !lock(&self.door).has_ended() {
             self.turn(goal, until);
-            if self.is_met(goal)
-                || goal.awaits_callback()
-                || has_passed(until)
-                || lock(&self.door).has_ended()
-            {
+            if has_passed(until) {
                 return;
             }
         }
@@ -409,10 +407,16 @@ impl Shared {
         }
     }
 
-    fn is_met(&self, goal: Goal<'_>) -> bool {
+    fn standing_of(&self, goal: Goal<'_>) -> Standing {
         match goal {
-            Goal::Outcome(call, need) => call.is_met(need),
-            Goal::Room | Goal::End | Goal::GiveWay => self.is_met_with(goal, &lock(&self.door)),
+            Goal::Outcome(call, need) => call.standing(need),
+            Goal::Room | Goal::End | Goal::GiveWay => {
+                if self.is_met_with(goal, &lock(&self.door)) {
+                    Standing::There
+                } else {
+                    Standing::Open
+                }
+            }
         }
     }
 
@@ -427,11 +431,6 @@ impl Shared {
 }
 
 impl Goal<'_> {
-    /// Whether only a callback has to return for it to be met.
-    fn awaits_callback(self) -> bool {
-        matches!(self, Goal::Outcome(call, Need::All) if call.awaits_callback())
-    }
-
     /// Has `seat` woken when the goal may be met; says whether it is.
     fn watch(self, seat: &Arc<Seat>) -> bool {
         match self {
