@@ -298,12 +298,19 @@ pub use poolctl_supervisor::{
     WorkerId, WorkerInsight,
 };
 #[doc(hidden)]
+pub use poolctl_sync::{
+    BarrierError, Deadlock, Link as DeadlockLink, LockError, NoEntry, Owner, Participant, PermitError,
+    ReleaseError, ReturnError, Spot, WaitError,
+};
 pub use poolctl_worker::expansion;
 pub use poolctl_worker::{
     Current, DecodeError, EncodeError, Level, StateError, Task, current, log, progress, set_state, with_state,
 };
 pub use process::{CurrentProcess, Process, ProcessBuilder, ProcessError, current_process};
-pub use shared::{Array, Element, SharedMemory};
+pub use shared::{
+    Array, Barrier, BoundedSemaphore, Condition, Element, Event, JoinableQueue, Lock, LockGuard, ObjectError,
+    Permit, Queue, QueueError, RLock, RLockGuard, Semaphore, SharedMemory, SimpleQueue, Value, ValueGuard,
+};
 pub use task_error::{MapError, TaskError};
 pub use thread_pool::{
     Failure, ThreadImap, ThreadMapResult, ThreadPool, ThreadPoolBuilder, ThreadResult, ThreadStartError,

@@ -2,11 +2,24 @@
 
 mod array;
 mod element;
+mod home;
+mod lock;
+mod meeting;
 mod memory;
+mod queue;
+mod semaphore;
+mod value;
 
 pub use self::array::Array;
 pub use self::element::Element;
+pub(crate) use self::home::HomeSeats;
+pub use self::home::ObjectError;
+pub use self::lock::{Lock, LockGuard, RLock, RLockGuard};
+pub use self::meeting::{Barrier, Condition, Event};
 pub use self::memory::SharedMemory;
+pub use self::queue::{JoinableQueue, Queue, QueueError, SimpleQueue};
+pub use self::semaphore::{BoundedSemaphore, Permit, Semaphore};
+pub use self::value::{Value, ValueGuard};
 
 use std::sync::Arc;
 

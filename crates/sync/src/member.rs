@@ -143,6 +143,12 @@ impl Member {
         self.0.ticket.worker
     }
 
+    /// The segment, for others to attach.
+    #[must_use]
+    pub fn file(&self) -> &Arc<OwnedFd> {
+        self.0.ground.file()
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.0.id
     }

@@ -10,8 +10,8 @@ pub fn set(told: Vec<u8>) {
     SEAT.set(told).unwrap_or_default();
 }
 
-/// What was told of it; `None` in a process that has none.
+/// What was told of it, nothing if all seats were taken; `None` in a process that no host has started.
 #[must_use]
 pub fn told() -> Option<&'static [u8]> {
-    SEAT.get().map(Vec::as_slice).filter(|told| !told.is_empty())
+    SEAT.get().map(Vec::as_slice)
 }

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_supervisor::{self as supervisor, Framing, Target};
@@ -11,6 +12,7 @@ use poolctl_supervisor::{self as supervisor, Framing, Target};
 use super::native::{OwnCall, Pending};
 use super::{BuildError, PoolBuilder, this_program};
 use crate::kind::{Commands, Lines, Native, Values};
+use crate::shared::HomeSeats;
 use crate::template::{Passing, Template};
 
 /// How long a line filter may take to answer, unless the user says otherwise.
@@ -181,6 +183,7 @@ impl NativeAim {
             initializer_attachments,
             exit_function: exit_function.map(OwnCall::alone).transpose()?,
             may_nest: true,
+            seats: Some(Arc::new(HomeSeats)),
             ..self.config
         })
     }

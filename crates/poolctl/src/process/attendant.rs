@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use poolctl_protocol::{Frame, Kind, RemoteError};
 use poolctl_supervisor::keeper::{self, Keeper, Report, Setup, SpawnStage};
-use poolctl_supervisor::{Exit, Waker, WorkerId};
+use poolctl_supervisor::{Exit, Seats, Taken, Waker, WorkerId};
 use poolctl_sys::pidfd::Pidfd;
 use poolctl_sys::poller::{Interest, Poller};
 use poolctl_sys::{pipe, transfer};
@@ -27,6 +27,7 @@ use super::launch::Launch;
 use super::serve::{LINE, MARK, MAX_ANSWER_BYTES};
 use super::{ProcessError, SIGKILL};
 use crate::init::can_be_keeper;
+use crate::shared::HomeSeats;
 use crate::task_error::TaskError;
 
 const KEEPER_TOKEN: u64 = 0;
@@ -46,6 +47,8 @@ struct Household {
     program: PathBuf,
     run_id: String,
     waker: Waker,
+    /// How many processes were asked for.
+    next: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -53,13 +56,21 @@ struct State {
     /// `None` once it is known to be dead.
     keeper: Option<Keeper>,
     members: HashMap<WorkerId, Member>,
-    next: u64,
 }
 
-/// A process that was asked for and has not ended. `line` is the host's end of its socketpair.
+/// A process that was asked for and has not ended. `line` is the host's end of its socketpair. Its seat is given back when
+/// this is dropped, which is when it is dead.
 enum Member {
-    Starting { tell: SyncSender<Result<Arc<Child>, ProcessError>>, line: OwnedFd },
-    Living { child: Arc<Child>, line: OwnedFd },
+    Starting {
+        tell: SyncSender<Result<Arc<Child>, ProcessError>>,
+        line: OwnedFd,
+        seat: Option<Box<dyn Taken>>,
+    },
+    Living {
+        child: Arc<Child>,
+        line: OwnedFd,
+        seat: Option<Box<dyn Taken>>,
+    },
 }
 
 /// A process that was started.
@@ -86,23 +97,24 @@ pub(super) fn check_fork() -> Result<(), ProcessError> {
 /// Starts a process, and waits until it has its pid.
 pub(super) fn start(launch: Launch) -> Result<Arc<Child>, ProcessError> {
     let mut env: Vec<(String, String)> = launch.env.clone();
-    let (near, far) = launch.into_line()?;
     let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(ProcessError::Prepare)?;
     let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(ProcessError::Prepare)?;
     let household = household()?;
+    let worker = WorkerId::new(0, household.next.fetch_add(1, Ordering::Relaxed));
+    let (seat_told, seat) =
+        HomeSeats.take(worker).map_or_else(Default::default, |seat| (seat.told, Some(seat.taken)));
+    let (near, far) = launch.into_line(seat_told)?;
     let (tell, told) = sync_channel(1);
     {
         let mut state = household.lock();
-        let State { keeper, members, next } = &mut *state;
+        let State { keeper, members } = &mut *state;
         let keeper = keeper.as_mut().ok_or(ProcessError::KeeperDied)?;
         env.push((MARK.to_owned(), keeper.pidfd().pid().to_string()));
         let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let program = household.program.as_os_str().as_bytes();
-        let worker = WorkerId::new(0, *next);
         let fds = vec![(stdout, 1), (stderr, 2), (far, LINE)];
         keeper.spawn(worker, program, &[program], &env, fds).map_err(ProcessError::Prepare)?;
-        *next += 1;
-        members.insert(worker, Member::Starting { tell, line: near });
+        members.insert(worker, Member::Starting { tell, line: near, seat });
         household.send(keeper);
     }
     told.recv().unwrap_or(Err(ProcessError::KeeperDied))
@@ -136,8 +148,8 @@ impl Household {
         keeper.flush().map_err(ProcessError::Prepare)?;
         poller.add(keeper.socket(), KEEPER_TOKEN, Interest::Read).map_err(ProcessError::Prepare)?;
         poller.add(waker.as_fd(), WAKER_TOKEN, Interest::Read).map_err(ProcessError::Prepare)?;
-        let state = State { keeper: Some(keeper), members: HashMap::new(), next: 0 };
-        let household = Arc::new(Self { program, run_id, waker, state: Mutex::new(state) });
+        let state = Mutex::new(State { keeper: Some(keeper), members: HashMap::new() });
+        let household = Arc::new(Self { program, run_id, waker, next: AtomicU64::new(0), state });
         let attended = Arc::clone(&household);
         let thread = thread::Builder::new().name("poolctl-processes".to_owned());
         thread.spawn(move || attended.attend(poller)).map_err(ProcessError::Prepare)?;
@@ -179,7 +191,9 @@ impl Household {
     fn hear(self: &Arc<Self>, state: &mut State, report: Report) {
         match report {
             Report::Spawned { worker, pidfd, .. } => {
-                let Some(Member::Starting { tell, line }) = state.members.remove(&worker) else { return };
+                let Some(Member::Starting { tell, line, seat }) = state.members.remove(&worker) else {
+                    return;
+                };
                 let pidfd = match pidfd {
                     Ok(pidfd) => pidfd,
                     Err(source) => {
@@ -199,7 +213,7 @@ impl Household {
                     end: Mutex::new(None),
                     ended: Condvar::new(),
                 });
-                state.members.insert(worker, Member::Living { child: Arc::clone(&child), line });
+                state.members.insert(worker, Member::Living { child: Arc::clone(&child), line, seat });
                 // Whoever asked waits for this.
                 tell.send(Ok(child)).unwrap_or_default();
             }
@@ -215,7 +229,9 @@ impl Household {
                 if let Some(keeper) = &mut state.keeper {
                     keeper.reap(worker);
                 }
-                if let Some(Member::Living { child, line }) = state.members.remove(&worker) {
+                if let Some(Member::Living { child, line, seat }) = state.members.remove(&worker) {
+                    // Who learns of its end finds free what it held.
+                    drop(seat);
                     child.settle(exit, answer(&line));
                 }
             }
@@ -250,10 +266,11 @@ impl Household {
                 Member::Starting { tell, .. } => {
                     tell.send(Err(ProcessError::KeeperDied)).unwrap_or_default();
                 }
-                Member::Living { child, line } => {
+                Member::Living { child, line, seat } => {
                     if !matches!(child.pidfd.wait_for_end(Some(KILLED_TIMEOUT)), Ok(true)) {
                         tracing::error!(pid = child.pid(), "a process outlives its dead keeper");
                     }
+                    drop(seat);
                     child.settle(Exit::Signal(SIGKILL), answer(&line));
                 }
             }

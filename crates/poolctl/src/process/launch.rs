@@ -49,6 +49,8 @@ pub(super) struct Meta {
     pub(super) id: String,
     /// Where the caller was; the keeper may have been started elsewhere.
     pub(super) cwd: Option<Vec<u8>>,
+    /// What it is told of its seat among those who share objects.
+    pub(super) seat: Vec<u8>,
 }
 
 /// How arguments are encoded.
@@ -75,7 +77,7 @@ pub(super) fn encoded<T: Task>(args: T::Args) -> Result<Arguments, ProcessError>
 
 impl Launch {
     /// The two ends of the child's line: the host's, and the child's, in which the frame waits to be read.
-    pub(super) fn into_line(self) -> Result<(OwnedFd, OwnedFd), ProcessError> {
+    pub(super) fn into_line(self, seat: Vec<u8>) -> Result<(OwnedFd, OwnedFd), ProcessError> {
         let Arguments { mut main, mut attachments } = (self.encode)()?;
         let mut flags = 0;
         if main.len() > MAX_INLINE_BYTES {
@@ -91,6 +93,7 @@ impl Launch {
             name: self.name,
             id: self.id,
             cwd: cwd.map(|path| std::os::unix::ffi::OsStringExt::into_vec(path.into_os_string())),
+            seat,
         };
         let meta = serde_json::to_vec(&meta).map_err(|error| ProcessError::Prepare(error.into()))?;
         if meta.len() > usize::from(u16::MAX) {

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use poolctl_protocol::{FLAG_IN_MEMFD, Frame, FrameError, Kind, MAX_BODY_BYTES, RemoteError};
 use poolctl_sys::{ancillary, inherited, transfer};
 use poolctl_worker::travel::Decoder;
-use poolctl_worker::{Grants, Outlet, entries};
+use poolctl_worker::{Grants, Outlet, entries, seat};
 
 use super::launch::{Encoding, Meta};
 use crate::thread_pool::message_of;
@@ -145,7 +145,8 @@ fn begin() -> Result<(OwnedFd, Order), BeginError> {
     let frame = Frame::parse(&bytes, MAX_BODY_BYTES).map_err(BeginError::Frame)?;
     let frame = frame.filter(|frame| frame.header.kind == Kind::Task).ok_or(BeginError::NotATask)?;
     let meta: Meta = serde_json::from_slice(frame.meta).map_err(BeginError::Meta)?;
-    let Meta { function, enc: Encoding::Bincode, name, id, cwd } = meta;
+    let Meta { function, enc: Encoding::Bincode, name, id, cwd, seat } = meta;
+    seat::set(seat);
     if let Some(cwd) = cwd {
         // It may have been removed, which is no reason not to run.
         env::set_current_dir(OsString::from_vec(cwd)).unwrap_or_default();

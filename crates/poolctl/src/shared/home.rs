@@ -1,0 +1,333 @@
+//! The host of this process's shared objects, and this process's part in the objects of the one that started it.
+//!
+//! A process is the *home* of the objects that it makes: it alone recovers them. Its children (workers of its pools, and
+//! processes) get a seat each when they start: a block in the table of participants, plain numbers that are known before
+//! there is a table. The segment comes with the first handle. A handle of neither home is [`ObjectError::Foreign`].
+//!
+//! # If a process dies
+//! Its seat is given back once it and its group are dead: what it held is marked, and every waiter is woken. If the home
+//! dies, its children do, and the segment goes with the last of them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use poolctl_supervisor::{Seat, Seats, Taken, WorkerId};
+use poolctl_sync::{Blocks, Capacity, CreateError, Host, Member, Place, RawRLock, Ticket};
+use poolctl_sys::fork_mark::ForkMark;
+use poolctl_worker::{attachments, seat};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use poolctl_shm::SharedError;
+
+/// Why there is no shared object.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// There is no room for it among the objects of this process.
+    #[error("failed to make a shared object")]
+    Create(#[source] CreateError),
+    /// There is no memory for what it holds.
+    #[error("no memory for a shared object")]
+    Memory(#[from] SharedError),
+    /// It is of a process that has not started this one.
+    #[error(
+        "the object is of another host: a process uses its own objects, and those of the one that started it"
+    )]
+    Foreign,
+    /// As many processes share objects already as can.
+    #[error("this process has no seat among those who share objects: all were taken when it started")]
+    NoSeat,
+    /// This is a forked copy of the process whose objects they are.
+    #[error("a forked copy of a process cannot use its shared objects")]
+    Forked,
+    /// The handle leads nowhere.
+    #[error("the handle leads to no shared object")]
+    Nothing,
+}
+
+/// How this process uses the objects of one host.
+#[derive(Debug)]
+pub(super) struct Membership {
+    host: u64,
+    pub(super) member: Member,
+    /// How often recursive locks are held, for all handles of this process to one: by its line.
+    recursive: Mutex<HashMap<u32, RawRLock>>,
+}
+
+/// An object: where it is, and how it is used here.
+#[derive(Clone)]
+pub(super) struct Object {
+    membership: Arc<Membership>,
+    pub(super) place: Place,
+    /// In the process that made it; none where the handle came from there.
+    made: Option<Arc<Made>>,
+}
+
+/// What the process that made an object knows of it.
+#[derive(Debug)]
+struct Made {
+    place: Place,
+    /// Whether another process may use it.
+    was_sent: AtomicBool,
+}
+
+/// The host of this process.
+#[derive(Debug)]
+struct Home {
+    id: u64,
+    here: ForkMark,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing was made yet.
+    Waiting(Blocks),
+    Hosting(Box<Host>, Arc<Membership>),
+    /// While it goes from one to the other.
+    Between,
+}
+
+/// What travels of a handle.
+#[derive(Serialize, Deserialize)]
+struct Reference {
+    descriptor: u32,
+    host: u64,
+    line: u32,
+    extra: u32,
+}
+
+/// What a child is told of its seat.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    host: u64,
+    entries: u32,
+    lines: u32,
+    first: u32,
+    threads: u32,
+    slot: u32,
+    generation: u64,
+}
+
+fn home() -> &'static Home {
+    static HOME: OnceLock<Home> = OnceLock::new();
+    HOME.get_or_init(|| Home {
+        id: RandomState::new().hash_one(std::process::id()),
+        here: ForkMark::new(),
+        stage: Mutex::new(Stage::Waiting(
+            Blocks::new(Capacity::default()).expect("the default is within its bounds"),
+        )),
+    })
+}
+
+impl Home {
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stage {
+    /// The host, which begins with the first object.
+    fn host(&mut self, id: u64) -> Result<(&mut Host, &Arc<Membership>), ObjectError> {
+        if let Self::Waiting(_) = self
+            && let Self::Waiting(blocks) = std::mem::replace(self, Self::Between)
+        {
+            *self = match Host::with_blocks(WorkerId::new(0, 0), blocks) {
+                Ok(host) => {
+                    let membership = Membership::new(id, host.member().clone());
+                    Self::Hosting(Box::new(host), Arc::new(membership))
+                }
+                Err((error, blocks)) => {
+                    *self = Self::Waiting(blocks);
+                    return Err(ObjectError::Create(error));
+                }
+            };
+        }
+        match self {
+            Self::Hosting(host, membership) => Ok((host, membership)),
+            Self::Waiting(_) | Self::Between => unreachable!("it was begun above"),
+        }
+    }
+}
+
+impl Membership {
+    fn new(host: u64, member: Member) -> Self {
+        Self { host, member, recursive: Mutex::default() }
+    }
+
+    /// That for the objects of `host`, whose segment is `file`.
+    fn of(host: u64, file: OwnedFd) -> Result<Arc<Self>, ObjectError> {
+        /// That for the objects of the process that started this one.
+        static PARENTS: Mutex<Option<Arc<Membership>>> = Mutex::new(None);
+        let home = home();
+        if host == home.id {
+            if !home.here.is_here() {
+                return Err(ObjectError::Forked);
+            }
+            return home.lock().host(host).map(|(_, membership)| Arc::clone(membership));
+        }
+        let mut parents = PARENTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*parents {
+            return if known.host == host { Ok(Arc::clone(known)) } else { Err(ObjectError::Foreign) };
+        }
+        let told = seat::told().ok_or(ObjectError::Foreign)?;
+        let told: Told = serde_json::from_slice(told).map_err(|_| ObjectError::NoSeat)?;
+        if told.host != host {
+            return Err(ObjectError::Foreign);
+        }
+        let Told { entries, lines, first, threads, slot, generation, .. } = told;
+        let ticket = Ticket { entries, lines, first, threads, worker: WorkerId::new(slot, generation) };
+        let member = Member::attach(file, ticket).map_err(|_| ObjectError::Nothing)?;
+        let membership = Arc::new(Self::new(host, member));
+        *parents = Some(Arc::clone(&membership));
+        Ok(membership)
+    }
+}
+
+impl Object {
+    /// An object that this process makes.
+    pub(super) fn make(
+        make: impl FnOnce(&mut Host) -> Result<Place, CreateError>,
+    ) -> Result<Self, ObjectError> {
+        let home = home();
+        if !home.here.is_here() {
+            return Err(ObjectError::Forked);
+        }
+        let mut stage = home.lock();
+        let (host, membership) = stage.host(home.id)?;
+        let place = make(host).map_err(ObjectError::Create)?;
+        let made = Made { place, was_sent: AtomicBool::new(false) };
+        Ok(Self { membership: Arc::clone(membership), place, made: Some(Arc::new(made)) })
+    }
+
+    pub(super) fn member(&self) -> &Member {
+        &self.membership.member
+    }
+
+    /// What a primitive of `poolctl-sync` makes of it.
+    pub(super) fn raw<R>(&self, at: impl FnOnce(&Member, Place) -> Option<R>) -> Result<R, ObjectError> {
+        at(self.member(), self.place).ok_or(ObjectError::Nothing)
+    }
+
+    /// The recursive lock, the same for all handles of this process.
+    pub(super) fn recursive(&self) -> Result<RawRLock, ObjectError> {
+        let mut known = self.membership.recursive.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = known.get(&self.place.line) {
+            return Ok(lock.clone());
+        }
+        let lock = self.raw(RawRLock::at)?;
+        known.insert(self.place.line, lock.clone());
+        Ok(lock)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // One that another process may still use stays until this one ends.
+        if !self.was_sent.load(Ordering::Relaxed)
+            && let home = home()
+            && home.here.is_here()
+            && let Stage::Hosting(host, membership) = &mut *home.lock()
+        {
+            membership.recursive.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place.line);
+            host.remove(self.place);
+        }
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let file = Arc::clone(self.member().file());
+        let descriptor = attachments::attach(file).map_err(ser::Error::custom)?;
+        if let Some(made) = &self.made {
+            made.was_sent.store(true, Ordering::Relaxed);
+        }
+        let Place { line, extra } = self.place;
+        Reference { descriptor, host: self.membership.host, line, extra }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Reference { descriptor, host, line, extra } = Reference::deserialize(deserializer)?;
+        let file = attachments::take(descriptor).map_err(de::Error::custom)?;
+        let membership = Membership::of(host, file).map_err(de::Error::custom)?;
+        Ok(Self { membership, place: Place { line, extra }, made: None })
+    }
+}
+
+/// Lets a handle travel that is nothing but its object.
+macro_rules! travels {
+    ($handle:ident) => {
+        impl serde::Serialize for $handle {
+            /// As an argument of a task or process alone; anything else is an error.
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.object.serialize(serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $handle {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::of(Object::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(super) use travels;
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place.line)
+    }
+}
+
+/// Where the children of this process get their seats.
+#[derive(Debug)]
+pub(crate) struct HomeSeats;
+
+/// A seat of a child.
+#[derive(Debug)]
+struct TakenSeat(Ticket);
+
+impl Seats for HomeSeats {
+    fn take(&self, worker: WorkerId) -> Option<Seat> {
+        let home = home();
+        let ticket = match &mut *home.lock() {
+            Stage::Waiting(blocks) => blocks.take(worker),
+            Stage::Hosting(host, _) => host.admit(worker),
+            Stage::Between => unreachable!("nobody sees it so"),
+        };
+        let ticket =
+            ticket.inspect_err(|error| tracing::warn!(%error, %worker, "it shares no objects")).ok()?;
+        let Ticket { entries, lines, first, threads, worker } = ticket;
+        let (slot, generation) = (worker.slot.0, worker.generation.0);
+        let told = Told { host: home.id, entries, lines, first, threads, slot, generation };
+        let told = serde_json::to_vec(&told).expect("numbers are always JSON");
+        Some(Seat { told, taken: Box::new(TakenSeat(ticket)) })
+    }
+}
+
+impl Taken for TakenSeat {}
+
+impl Drop for TakenSeat {
+    fn drop(&mut self) {
+        let home = home();
+        if !home.here.is_here() {
+            return;
+        }
+        match &mut *home.lock() {
+            Stage::Waiting(blocks) => blocks.give_back(self.0),
+            Stage::Hosting(host, _) => {
+                let recovered = host.recover(self.0);
+                if recovered != poolctl_sync::Recovered::default() {
+                    tracing::info!(worker = %self.0.worker, ?recovered, "a dead process held shared objects");
+                }
+            }
+            Stage::Between => unreachable!("nobody sees it so"),
+        }
+    }
+}

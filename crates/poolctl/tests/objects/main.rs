@@ -1,0 +1,35 @@
+//! Objects that processes share, in a program that is its own worker, process and keeper: hence its own `main` instead of
+//! the usual harness.
+//!
+//! Arguments that are no options choose the tests whose names contain one of them.
+
+#![forbid(unsafe_code)]
+
+mod fixture;
+mod locks;
+mod meetings;
+mod queues;
+mod travels;
+
+use std::process::ExitCode;
+
+use poolctl_testkit::{Test, run_tests, tests};
+
+const TESTS: &[Test] = tests! {
+    locks: a_counter_under_a_lock_is_exact, a_counter_without_the_lock_is_exact_too,
+        the_next_owner_is_told_of_a_worker_killed_inside, the_next_owner_is_told_of_a_process_killed_inside,
+        a_long_value_is_there_whole, a_lock_knows_its_owner_and_its_waiters, a_recursive_lock_is_taken_again_by_any_handle,
+        a_deadlock_of_two_processes_is_found_and_names_both, a_lock_may_be_given_back_from_elsewhere,
+        permits_bound_how_many_are_inside, a_dead_holder_s_permit_comes_back;
+    meetings: an_event_wakes_all, a_condition_hands_over, a_barrier_lets_all_go_on_together,
+        a_dead_party_breaks_the_barrier, a_dead_waiter_blocks_no_notification;
+    queues: what_producers_put_consumers_get_once, a_queue_gives_back_what_does_not_fit, a_joined_queue_is_done,
+        a_killed_producer_tears_nothing, handles_do_not_travel_through_a_queue;
+    travels: objects_come_before_and_behind_the_pool, an_initializer_has_objects, an_object_of_a_child_is_foreign_here,
+        an_object_is_written_nowhere_else, places_are_used_again;
+};
+
+fn main() -> ExitCode {
+    poolctl::init();
+    run_tests(TESTS)
+}

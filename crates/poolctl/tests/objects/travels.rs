@@ -1,0 +1,89 @@
+//! How objects get to processes.
+
+use poolctl::{Connection, Lock, ObjectError, Pool, Process, Queue, Value, pipe, set_state, with_state};
+use poolctl_testkit::{MARK, Sandbox};
+
+use crate::fixture::{pool, started};
+
+#[poolctl::task]
+fn add(counter: Value<i64>, number: i64) {
+    *counter.lock().expect("nobody waits for long") += number;
+}
+
+pub(crate) fn objects_come_before_and_behind_the_pool() {
+    let sandbox = Sandbox::new();
+    let before = Value::new(0_i64).expect("there is room");
+    let pool = pool(&sandbox, 2);
+    pool.apply(add, (before.clone(), 1)).expect("nothing goes wrong");
+    let behind = Value::new(0_i64).expect("there is room");
+
+    pool.map(add, (0..10).map(|number| (behind.clone(), number))).expect("nothing goes wrong");
+    started(&sandbox, add, (behind.clone(), 100)).join().expect("it was started");
+
+    assert_eq!((before.load(), behind.load()), (1, 145));
+}
+
+#[poolctl::task]
+fn remember(counter: Value<i64>) {
+    set_state(counter);
+}
+
+#[poolctl::task]
+fn add_to_remembered(number: i64) {
+    let change = |counter: &mut Value<i64>| *counter.lock().expect("nobody waits for long") += number;
+    with_state(change).expect("the initializer has set it");
+}
+
+pub(crate) fn an_initializer_has_objects() {
+    let sandbox = Sandbox::new();
+    let counter = Value::new(0_i64).expect("there is room");
+    let pool = Pool::builder().workers(3).env(MARK, sandbox.mark()).initializer(remember, counter.clone());
+    let pool = pool.build().expect("a pool can be had here");
+
+    pool.map(add_to_remembered, 1..=100).expect("nothing goes wrong");
+
+    assert_eq!(counter.load(), 5050);
+}
+
+#[poolctl::task]
+fn send_own(line: Connection<Lock, ()>) {
+    line.send(Lock::new().expect("there is room")).expect("somebody receives");
+    // While the other looks at it.
+    line.recv().unwrap_or_default();
+}
+
+pub(crate) fn an_object_of_a_child_is_foreign_here() {
+    let sandbox = Sandbox::new();
+    let (here, there) = pipe::<(), Lock>().expect("there are descriptors");
+    let process = started(&sandbox, send_own, there);
+
+    let error = here.recv().expect_err("it is of another host");
+
+    let text = format!("{:?}", anyhow(&error));
+    assert!(text.contains(&ObjectError::Foreign.to_string()), "{text}");
+    here.send(()).expect("it waits");
+    process.join().expect("it was started");
+}
+
+/// An error and its causes.
+fn anyhow(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+}
+
+pub(crate) fn an_object_is_written_nowhere_else() {
+    let lock = Lock::new().expect("there is room");
+
+    assert!(serde_json::to_string(&lock).is_err());
+    drop(Process::new(add, (Value::new(0).expect("there is room"), 1)));
+}
+
+pub(crate) fn places_are_used_again() {
+    // More than there are places.
+    for _ in 0..(1 << 20) + 1000 {
+        drop(Lock::new().expect("those before are gone"));
+    }
+    let queue = Queue::new().expect("there is room");
+
+    queue.put(&7).expect("there is room");
+    assert_eq!(queue.get().expect("it is there"), 7);
+}
