@@ -194,6 +194,30 @@
 //! }
 //! ```
 //!
+//! # Shared objects
+//! [`Lock`], [`RLock`], [`Semaphore`], [`Event`], [`Condition`], [`Barrier`], [`Value`] and [`Queue`] are handles, too: given
+//! to a task or a process, they are the same object there. Each survives the death of any process at any instruction: a
+//! lock comes back and the next owner is told ([`LockGuard::recovered`]), a permit comes back, a barrier breaks, a queue
+//! has whole values. A deadlock is an error that names everybody in it.
+//!
+//! ```no_run
+//! use poolctl::{LockError, Pool, Value};
+//!
+//! #[poolctl::task]
+//! fn count(counter: Value<i64>) -> Result<(), LockError> {
+//!     *counter.lock()? += 1;
+//!     Ok(())
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     poolctl::init();
+//!     let counter = Value::new(0)?;
+//!     Pool::new(2)?.map(count, (0..1000).map(|_| counter.clone()))?;
+//!     assert_eq!(counter.load(), 1000);
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Processes and pipes
 //! A [`Process`] runs one task in a process of its own, and can be joined, polled, asked to end and killed. A [`pipe()`]
 //! joins two processes, a [`channel()`] goes one way; their ends are arguments like any other.

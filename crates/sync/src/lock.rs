@@ -32,10 +32,10 @@ pub enum LockError {
     #[error("the lock was held until the time was up")]
     TimedOut,
     /// Whoever would have to release it waits, by way of others perhaps, for what this thread holds.
-    #[error("deadlock")]
+    #[error("deadlock: {cycle}")]
     Deadlock {
         /// Everybody in the cycle.
-        source: Box<Deadlock>,
+        cycle: Box<Deadlock>,
     },
     /// This thread cannot own anything.
     #[error("failed to take a lock")]
@@ -307,7 +307,7 @@ impl Wait<'_> {
             return Err(LockError::TimedOut);
         }
         match begun.search.look(&self.lock.member, self.me, now) {
-            Some(deadlock) => Err(LockError::Deadlock { source: Box::new(deadlock) }),
+            Some(deadlock) => Err(LockError::Deadlock { cycle: Box::new(deadlock) }),
             None => Ok(()),
         }
     }

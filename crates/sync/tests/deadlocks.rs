@@ -14,7 +14,7 @@ fn host() -> Host {
 
 fn deadlock(error: LockError) -> Deadlock {
     match error {
-        LockError::Deadlock { source } => *source,
+        LockError::Deadlock { cycle } => *cycle,
         other => panic!("{other}"),
     }
 }

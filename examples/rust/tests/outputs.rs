@@ -42,6 +42,14 @@ examples!(
     background,
     worker_state,
     nested,
+    shared_counter,
+    one_file,
+    semaphore,
+    event,
+    condition,
+    barrier,
+    deadlock,
+    owner_died,
 );
 
 fn run(name: &str, program: &str) {
