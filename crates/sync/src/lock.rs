@@ -77,6 +77,14 @@ pub struct Owner {
     pub since: Option<Moment>,
 }
 
+impl Owner {
+    /// For how long it has held the lock at least; `None` if nobody had to wait for it.
+    #[must_use]
+    pub fn held_for(&self) -> Option<Duration> {
+        self.since.map(|since| clock::now() - since)
+    }
+}
+
 /// Whether waiting looks for a deadlock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Detection {

@@ -10,7 +10,7 @@ pub(crate) fn pool(sandbox: &Sandbox, workers: u32) -> Pool {
 
 /// A process with the mark, started.
 pub(crate) fn started<T: Task>(sandbox: &Sandbox, task: T, args: T::Args) -> Process {
-    Process::builder(task, args).env(MARK, sandbox.mark()).start().expect("it starts")
+    Process::builder(task, args).env(MARK, sandbox.mark()).daemon(true).start().expect("it starts")
 }
 
 /// Says that it is there, and stays.

@@ -9,6 +9,7 @@ mod fixture;
 mod locks;
 mod meetings;
 mod queues;
+mod soak;
 mod travels;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ const TESTS: &[Test] = tests! {
         a_dead_party_breaks_the_barrier, a_dead_waiter_blocks_no_notification;
     queues: what_producers_put_consumers_get_once, a_queue_gives_back_what_does_not_fit, a_joined_queue_is_done,
         a_killed_producer_tears_nothing, handles_do_not_travel_through_a_queue;
+    soak: counters_stay_exact_under_a_killer, queues_lose_nothing_and_give_nothing_twice_under_a_killer;
     travels: objects_come_before_and_behind_the_pool, an_initializer_has_objects, an_object_of_a_child_is_foreign_here,
         an_object_is_written_nowhere_else, places_are_used_again;
 };

@@ -38,6 +38,8 @@ pub(crate) enum Taken {
 pub(crate) enum Target {
     /// At most this many times the figure of the second runner.
     RatioToSecond(f64),
+    /// At least this many times the figure of the second runner.
+    RateToSecond(f64),
     /// At least this.
     AtLeast(f64),
     /// At most this.

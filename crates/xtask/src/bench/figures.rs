@@ -61,6 +61,7 @@ pub(crate) fn times_better(unit: Unit, ours: f64, other: f64) -> f64 {
 pub(crate) fn verdict(target: Target, ours: Option<f64>, second: Option<f64>) -> Verdict {
     let met = match (target, ours, second) {
         (Target::RatioToSecond(most), Some(ours), Some(second)) => ours <= most * second,
+        (Target::RateToSecond(least), Some(ours), Some(second)) => ours >= least * second,
         (Target::AtLeast(least), Some(ours), _) => ours >= least,
         (Target::AtMost(most), Some(ours), _) => ours <= most,
         (Target::Done, Some(_), _) => true,
@@ -92,6 +93,8 @@ mod tests {
     fn a_target_is_met_at_its_edge_and_unknown_without_figures() {
         assert_eq!(verdict(Target::RatioToSecond(1.5), Some(3.0), Some(2.0)), Verdict::Met);
         assert_eq!(verdict(Target::RatioToSecond(1.5), Some(3.1), Some(2.0)), Verdict::Missed);
+        assert_eq!(verdict(Target::RateToSecond(10.0), Some(30.0), Some(3.0)), Verdict::Met);
+        assert_eq!(verdict(Target::RateToSecond(10.0), Some(29.0), Some(3.0)), Verdict::Missed);
         assert_eq!(verdict(Target::AtLeast(4e6), Some(3.9e6), None), Verdict::Missed);
         assert_eq!(verdict(Target::AtMost(64.0), Some(64.0), None), Verdict::Met);
         assert_eq!(verdict(Target::RatioToSecond(1.5), Some(3.0), None), Verdict::Unknown);

@@ -8,6 +8,7 @@ mod figures;
 mod machine;
 pub(crate) mod measure;
 mod native_cases;
+mod object_cases;
 mod report;
 mod scratch;
 
@@ -23,8 +24,8 @@ use cases::{Case, Runner, Taken};
 use figures::Figures;
 use scratch::{Scratch, ScratchError};
 
-/// The program that measures pools of tasks, among the examples.
-const PROGRAM: &str = "native_rates";
+/// The programs that measure pools of tasks and shared objects, among the examples.
+const PROGRAMS: [&str; 2] = ["native_rates", "object_rates"];
 
 /// Where the tables are shown.
 const SHOWN_IN: &str = "docs/performance.md";
@@ -122,13 +123,14 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode, BenchError> {
 
 /// All cases, in the order of the document.
 fn cases() -> impl Iterator<Item = &'static Case> {
-    cases::CASES.into_iter().chain(native_cases::CASES)
+    cases::CASES.into_iter().chain(native_cases::CASES).chain(object_cases::CASES)
 }
 
 fn build(top: &Path) -> Result<(), BenchError> {
-    for what in
-        [&["--bin", "poolctl", "--bin", "pool-worker"][..], &["--package", "xtask", "--example", PROGRAM]]
-    {
+    for what in [
+        &["--bin", "poolctl", "--bin", "pool-worker"][..],
+        &["--package", "xtask", "--example", PROGRAMS[0], "--example", PROGRAMS[1]],
+    ] {
         let mut command = Command::new("cargo");
         command.args(["build", "--release", "--locked"]).args(what).current_dir(top);
         let status =

@@ -4,12 +4,17 @@
 use super::cases::{Case, Runner, Taken, Target, Unit};
 
 /// One of ours, or a peer.
-const fn runner(name: &'static str, line: &'static str, items: u32, output: &'static str) -> Runner {
+pub(super) const fn runner(
+    name: &'static str,
+    line: &'static str,
+    items: u32,
+    output: &'static str,
+) -> Runner {
     Runner { name, line, items, output }
 }
 
 /// What most cases have in common.
-const TOLD: Case = Case {
+pub(super) const TOLD: Case = Case {
     name: "",
     title: "",
     unit: Unit::ItemsPerSecond,

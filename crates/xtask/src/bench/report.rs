@@ -30,12 +30,15 @@ pub(crate) fn section(case: &Case, figures: &[Figures]) -> String {
 pub(crate) fn target(case: &Case, ours: Option<f64>, second: Option<f64>) -> String {
     let asked = match case.target {
         Target::RatioToSecond(most) => format!("at most {most} × the floor"),
+        Target::RateToSecond(least) => format!("at least {least} × the second"),
         Target::AtLeast(least) => format!("at least {}", shown(case.unit, least)),
         Target::AtMost(most) => format!("at most {}", shown(case.unit, most)),
         Target::Done => "done".to_owned(),
     };
     let got = match (case.target, ours, second) {
-        (Target::RatioToSecond(_), Some(ours), Some(second)) => format!("{:.2} ×", ours / second),
+        (Target::RatioToSecond(_) | Target::RateToSecond(_), Some(ours), Some(second)) => {
+            format!("{:.2} ×", ours / second)
+        }
         (_, Some(ours), _) => shown(case.unit, ours),
         _ => "not measured".to_owned(),
     };

@@ -45,6 +45,7 @@ impl Scratch {
         scratch.text("functions.py", include_str!("functions.py"))?;
         scratch.text("pools.py", include_str!("pools.py"))?;
         scratch.text("natives.py", include_str!("natives.py"))?;
+        scratch.text("objects.py", include_str!("objects.py"))?;
         scratch.text("empty", "")?;
         for (name, count) in
             [("1", 1), ("100", 100), ("400", 400), ("4k", 4_000), ("5m", 5_000_000), ("10m", 10_000_000)]
@@ -58,7 +59,12 @@ impl Scratch {
         for (name, count) in SUMS {
             scratch.text(&format!("{name}.sum"), &format!("{}\n", sum_of_squares(count)))?;
         }
-        for (name, text) in [("swapped", "swapped\n"), ("two-squares", "1 4\n"), ("500-workers", "500\n")] {
+        for (name, text) in [
+            ("swapped", "swapped\n"),
+            ("exact", "exact\n"),
+            ("two-squares", "1 4\n"),
+            ("500-workers", "500\n"),
+        ] {
             scratch.text(name, text)?;
         }
         scratch.sh("seq 20000000 | cksum >20m.cksum")?;
