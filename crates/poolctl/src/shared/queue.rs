@@ -20,6 +20,9 @@ use super::value::Value;
 /// How many bytes of values a queue has room for if nothing else is said.
 const DEFAULT_BYTES: usize = 1 << 20;
 
+/// How much of a record's memory is kept, in bytes.
+const LONG_RECORD: usize = 64 << 10;
+
 /// A bounded queue of values that any number of threads of any processes put into and get from.
 ///
 /// - It is given to other processes as (part of) an argument; clones, and what a process gets, are the same queue.
@@ -179,13 +182,15 @@ impl<T: Serialize> Queue<T> {
 
     #[track_caller]
     fn put_some(&self, value: &T, limit: Option<Duration>) -> Result<(), QueueError> {
-        let mut encoder = Encoder::new();
+        let mut encoder = Encoder::onto(RECORD.take());
         encoder.value(value).map_err(QueueError::Encode)?;
-        let (record, handles) = encoder.into_parts();
-        if !handles.is_empty() {
+        if !encoder.attachments().is_empty() {
             return Err(QueueError::Handle);
         }
-        Ok(self.raw.put(&record, limit)?)
+        let record = encoder.into_main();
+        let put = self.raw.put(&record, limit);
+        keep(record);
+        Ok(put?)
     }
 }
 
@@ -224,12 +229,18 @@ impl<T: DeserializeOwned> Queue<T> {
     #[track_caller]
     fn get_some(&self, limit: Option<Duration>) -> Result<T, QueueError> {
         let mut record = RECORD.take();
-        record.clear();
         let got = self.raw.get(&mut record, limit).map_err(QueueError::from);
         let value = got.and_then(|()| Decoder::new(&record).value().map_err(QueueError::Decode));
-        RECORD.set(record);
+        keep(record);
         value
     }
+}
+
+/// Keeps the memory of a record for the next, but not that of a long one.
+fn keep(mut record: Vec<u8>) {
+    record.clear();
+    record.shrink_to(LONG_RECORD);
+    RECORD.set(record);
 }
 
 /// Whether it was possible at once.
