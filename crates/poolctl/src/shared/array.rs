@@ -79,6 +79,16 @@ impl<T: Element> Array<T> {
         number.store(&self.cells.cells()[index]);
     }
 
+    /// Changes a number in one step, whoever else does at the same time, and answers what it was before. `change` may be
+    /// called more than once.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[inline]
+    pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> T {
+        T::update(&self.cells.cells()[index], change)
+    }
+
     /// Replaces as many numbers as there are in `from`, from the place `at` on.
     ///
     /// # Panics

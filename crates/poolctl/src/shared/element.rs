@@ -1,6 +1,6 @@
 //! The numbers that an array can hold, and the cells they lie in.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 use poolctl_shm::Cell;
@@ -17,6 +17,8 @@ pub(super) mod sealed {
         fn load(cell: &Self::Cell) -> Self;
         /// Puts it there.
         fn store(self, cell: &Self::Cell);
+        /// Changes it in one step, and answers what it was before.
+        fn update(cell: &Self::Cell, change: impl FnMut(Self) -> Self) -> Self;
     }
 }
 
@@ -33,6 +35,17 @@ macro_rules! elements {
                 #[inline]
                 fn store(self, cell: &Self::Cell) {
                     cell.store($into(self), Relaxed);
+                }
+                #[inline]
+                fn update(cell: &Self::Cell, mut change: impl FnMut(Self) -> Self) -> Self {
+                    let mut before = cell.load(Acquire);
+                    loop {
+                        let value = $from(before);
+                        match cell.compare_exchange_weak(before, $into(change(value)), AcqRel, Acquire) {
+                            Ok(_) => return value,
+                            Err(now) => before = now,
+                        }
+                    }
                 }
             }
         )+

@@ -1,6 +1,6 @@
 //! One at a time, whoever dies.
 
-use poolctl::{BoundedSemaphore, Event, Lock, LockError, RLock, Value};
+use poolctl::{Array, BoundedSemaphore, Event, Lock, LockError, LockedArray, RLock, Value};
 use poolctl_testkit::{DEADLINE, Sandbox};
 
 use crate::fixture::{comes, kill, pool, started, stay, wait};
@@ -38,6 +38,29 @@ pub(crate) fn a_counter_without_the_lock_is_exact_too() {
     pool.map(count_at_once, (0..30).map(|_| (counter.clone(), 1000))).expect("nothing goes wrong");
 
     assert_eq!(counter.load(), 30_000);
+}
+
+#[poolctl::task]
+fn pass_on(numbers: LockedArray<i64>, votes: Array<u32>, from: usize) -> i64 {
+    votes.update(from, |votes| votes + 1);
+    let numbers = numbers.lock().expect("nobody waits for long");
+    numbers.update(from, |number| number - 1);
+    numbers.update((from + 1) % numbers.len(), |number| number + 1);
+    numbers.iter().sum()
+}
+
+pub(crate) fn an_array_under_a_lock_is_seen_whole() {
+    let sandbox = Sandbox::new();
+    let pool = pool(&sandbox, 3);
+    let numbers = LockedArray::from_slice(&[10_i64, 20, 30]).expect("there is room");
+    let votes = Array::<u32>::new(3).expect("there is memory");
+
+    let items = (0..3000).map(|at| (numbers.clone(), votes.clone(), at % 3));
+    let sums = pool.map(pass_on, items).expect("nothing goes wrong");
+
+    assert!(sums.iter().all(|sum| *sum == 60));
+    assert_eq!(votes.to_vec(), [1000; 3], "a change in one step is never lost");
+    assert_eq!(numbers.lock().expect("it is free").to_vec(), [10, 20, 30]);
 }
 
 #[poolctl::task]

@@ -19,7 +19,7 @@ use poolctl_testkit::{Test, run_tests, tests};
 const TESTS: &[Test] = tests! {
     locks: a_counter_under_a_lock_is_exact, a_counter_without_the_lock_is_exact_too,
         the_next_owner_is_told_of_a_worker_killed_inside, the_next_owner_is_told_of_a_process_killed_inside,
-        a_long_value_is_there_whole, a_lock_knows_its_owner_and_its_waiters, a_recursive_lock_is_taken_again_by_any_handle,
+        a_long_value_is_there_whole, an_array_under_a_lock_is_seen_whole, a_lock_knows_its_owner_and_its_waiters, a_recursive_lock_is_taken_again_by_any_handle,
         a_deadlock_of_two_processes_is_found_and_names_both, a_lock_may_be_given_back_from_elsewhere,
         permits_bound_how_many_are_inside, a_dead_holder_s_permit_comes_back;
     meetings: an_event_wakes_all, a_condition_hands_over, a_barrier_lets_all_go_on_together,
