@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use poolctl_supervisor::{Seat, Seats, Taken, WorkerId};
-use poolctl_sync::{Blocks, Capacity, CreateError, Host, Member, Place, RawRLock, Ticket};
+use poolctl_sync::{
+    AttachError, Blocks, Capacity, CreateError, Host, Member, Place, RawRLock, Recovered, Ticket,
+};
 use poolctl_sys::fork_mark::ForkMark;
 use poolctl_worker::{attachments, seat};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -44,6 +46,9 @@ pub enum ObjectError {
     /// This is a forked copy of the process whose objects they are.
     #[error("a forked copy of a process cannot use its shared objects")]
     Forked,
+    /// The segment of the objects, 96 MiB of addresses, cannot be mapped into this process.
+    #[error("cannot use the shared objects of the process that started this one")]
+    Attach(#[source] AttachError),
     /// The handle leads nowhere.
     #[error("the handle leads to no shared object")]
     Nothing,
@@ -181,7 +186,7 @@ impl Membership {
         }
         let Told { entries, lines, first, threads, slot, generation, .. } = told;
         let ticket = Ticket { entries, lines, first, threads, worker: WorkerId::new(slot, generation) };
-        let member = Member::attach(file, ticket).map_err(|_| ObjectError::Nothing)?;
+        let member = Member::attach(file, ticket).map_err(ObjectError::Attach)?;
         let membership = Arc::new(Self::new(host, member));
         *parents = Some(Arc::clone(&membership));
         Ok(membership)
@@ -319,15 +324,16 @@ impl Drop for TakenSeat {
         if !home.here.is_here() {
             return;
         }
-        match &mut *home.lock() {
-            Stage::Waiting(blocks) => blocks.give_back(self.0),
-            Stage::Hosting(host, _) => {
-                let recovered = host.recover(self.0);
-                if recovered != poolctl_sync::Recovered::default() {
-                    tracing::info!(worker = %self.0.worker, ?recovered, "a dead process held shared objects");
-                }
+        let recovered = match &mut *home.lock() {
+            Stage::Waiting(blocks) => {
+                blocks.give_back(self.0);
+                return;
             }
+            Stage::Hosting(host, _) => host.recover(self.0),
             Stage::Between => unreachable!("nobody sees it so"),
+        };
+        if recovered != Recovered::default() {
+            tracing::info!(worker = %self.0.worker, ?recovered, "a dead process held shared objects");
         }
     }
 }

@@ -76,7 +76,7 @@ const FLOORS: [Floor; 17] = [
     Floor {
         folder: "crates/sync",
         package: "poolctl-sync",
-        holds: "lock, semaphore, event, condition, barrier in a segment",
+        holds: "lock, semaphore, event, condition, barrier, queue in a segment",
         imports: Imports::Only(&["poolctl-types", "poolctl-sys", "poolctl-shm"]),
         safety: Unsafe::Island,
     },
