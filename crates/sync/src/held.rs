@@ -1,12 +1,13 @@
 //! Which locks this thread holds, and where it took them: kept privately, so that it costs next to nothing.
 //!
-//! A note may be out of date where somebody else released the lock; the lock's word decides. There is room for 32: what
-//! is held beyond that is held as well, but nobody will be told where it was taken.
+//! A note may be out of date where somebody else released the lock; the lock's word decides. The first few lie in place,
+//! the others in a list, in which each lock stands once.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 
-/// How many are noted.
+/// How many lie in place.
 const MOST: usize = 32;
 
 /// A lock that this thread took.
@@ -23,10 +24,18 @@ pub(crate) struct Note {
 struct Notes {
     count: Cell<usize>,
     notes: [Cell<Option<Note>>; MOST],
+    /// Without a destructor, so that it is there for those of others; [`forget`] frees it.
+    others: RefCell<ManuallyDrop<Vec<Note>>>,
 }
 
 thread_local! {
-    static NOTES: Notes = const { Notes { count: Cell::new(0), notes: [const { Cell::new(None) }; MOST] } };
+    static NOTES: Notes = const {
+        Notes {
+            count: Cell::new(0),
+            notes: [const { Cell::new(None) }; MOST],
+            others: RefCell::new(ManuallyDrop::new(Vec::new())),
+        }
+    };
 }
 
 /// Notes a lock that was taken.
@@ -37,6 +46,8 @@ pub(crate) fn push(note: Note) {
         if let Some(free) = all.notes.get(count) {
             free.set(Some(note));
             all.count.set(count + 1);
+        } else {
+            all.push_behind(note);
         }
     });
 }
@@ -57,7 +68,20 @@ pub(crate) fn pop(member: u64, line: u32) {
 
 impl Notes {
     #[cold]
+    fn push_behind(&self, note: Note) {
+        let mut others = self.others.borrow_mut();
+        // It was free until now, so an older note of it is out of date.
+        others.retain(|old| (old.member, old.line) != (note.member, note.line));
+        others.push(note);
+    }
+
+    #[cold]
     fn remove(&self, member: u64, line: u32) {
+        let mut others = self.others.borrow_mut();
+        if let Some(at) = others.iter().rposition(|note| (note.member, note.line) == (member, line)) {
+            others.remove(at);
+            return;
+        }
         let count = self.count.get();
         let is_it = |cell: &Cell<Option<Note>>| {
             cell.get().is_some_and(|note| note.member == member && note.line == line)
@@ -73,6 +97,19 @@ impl Notes {
 
 /// What is noted, the latest first.
 pub(crate) fn notes(member: u64) -> impl Iterator<Item = Note> {
-    let (count, notes) = NOTES.with(|all| (all.count.get(), all.notes.each_ref().map(Cell::get)));
-    (0..count).rev().filter_map(move |at| notes[at]).filter(move |note| note.member == member)
+    let (count, notes, others) = NOTES
+        .with(|all| (all.count.get(), all.notes.each_ref().map(Cell::get), Vec::clone(&all.others.borrow())));
+    let in_place = (0..count).rev().filter_map(move |at| notes[at]);
+    others.into_iter().rev().chain(in_place).filter(move |note| note.member == member)
+}
+
+/// Frees the list, at the end of the thread: nothing is held any more.
+pub(crate) fn forget(member: u64) {
+    NOTES.with(|all| {
+        let mut others = all.others.borrow_mut();
+        others.retain(|note| note.member != member);
+        if others.is_empty() {
+            drop(ManuallyDrop::into_inner(std::mem::replace(&mut *others, ManuallyDrop::new(Vec::new()))));
+        }
+    });
 }

@@ -240,6 +240,7 @@ impl Inner {
                 futex::wake(word, u32::MAX);
             }
         }
+        held::forget(self.id);
         Entry(self.ground.entry(token.index()).expect("a thread's entry is in the table")).clear();
         let index = u16::try_from(token.index()).expect("a token has an index of 16 bits");
         self.free().push_back(index);

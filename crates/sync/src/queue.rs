@@ -42,6 +42,8 @@ const BEGINNING: usize = 16;
 /// The end as consumers last saw it.
 const SEEN_END: usize = 17;
 const RECORDS: usize = 32;
+/// How long is waited for the turns of others at least: far longer than they take, unless one of them stands still.
+const TURN: Duration = Duration::from_secs(1);
 /// How often to look again before sleeping.
 const SPINS: u32 = 300;
 
@@ -201,7 +203,8 @@ impl RawQueue {
     ) -> Result<(), QueueError> {
         let mut nap: Option<Nap<'_>> = None;
         loop {
-            let left = nap.as_ref().map_or(limit, Nap::left);
+            // Who has no time has as much as a turn takes: others who take theirs do not make the queue full, or empty.
+            let left = nap.as_ref().map_or(limit, Nap::left).map(|left| left.max(TURN));
             // What a dead owner had not committed was never there.
             if lock.acquire(left)? == Acquired::OwnerDied && lock.consistent().is_err() {
                 return Err(QueueError::Damaged);

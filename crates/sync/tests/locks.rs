@@ -116,6 +116,36 @@ fn what_a_thread_holds_when_it_ends_is_told_to_the_next_owner() {
 }
 
 #[test]
+fn however_many_locks_a_thread_holds_when_it_ends_the_next_owners_are_told() {
+    let mut host = Host::new(WorkerId::new(0, 0), Capacity { lines: 200, ..SMALL }).unwrap();
+    let locks: Vec<RawLock> = (0..100).map(|_| lock(&mut host)).collect();
+    let last = lock(&mut host);
+
+    elsewhere(|| locks.iter().for_each(|lock| assert_eq!(lock.acquire(None).unwrap(), Acquired::Clean)));
+    // And where others have released what it took before.
+    let (taken, released) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for lock in &locks {
+                let _died = lock.acquire(None).unwrap();
+            }
+            taken.wait();
+            released.wait();
+            assert_eq!(last.acquire(None).unwrap(), Acquired::Clean);
+        });
+        taken.wait();
+        locks.iter().for_each(|lock| lock.release_from_anywhere().unwrap());
+        released.wait();
+    });
+
+    assert_eq!(last.acquire(Some(DEADLINE)).unwrap(), Acquired::OwnerDied);
+    for lock in &locks {
+        assert_eq!(lock.acquire(Some(DEADLINE)).unwrap(), Acquired::OwnerDied);
+        lock.release().unwrap();
+    }
+}
+
+#[test]
 fn a_recursive_lock_is_free_after_as_many_releases() {
     let mut host = host();
     let place = host.create_lock().unwrap();

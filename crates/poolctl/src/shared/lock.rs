@@ -16,6 +16,9 @@ use poolctl_sync::{
 ///   ([`LockGuard::recovered`]), and so is everyone after it until one calls what the lock guards consistent.
 /// - A wait of more than about 100 ms that is part of a cycle of waits is [`LockError::Deadlock`], which names everybody.
 /// - Uncontended, it is taken and given back without a system call.
+/// - 2048 threads of the process that made it can use shared objects at a time, and 31 of each other one.
+/// - It takes 64 bytes, for which there is room a million times; one that was ever given to another process keeps its room
+///   until the process that made it ends.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -32,7 +32,7 @@ pub struct Condition {
 /// A place where so many parties, threads of any processes, wait until all have come.
 ///
 /// It is given to other processes as (part of) an argument; clones, and what a process gets, are the same barrier. If the
-/// process of a party dies, the barrier is broken for all.
+/// process of a party ends, however it ends, the barrier is broken for all: [`Barrier::reset`] it for others.
 #[derive(Clone)]
 pub struct Barrier {
     raw: RawBarrier,

@@ -30,6 +30,7 @@ const LONG_RECORD: usize = 64 << 10;
 /// - When a put has returned, the value is in the queue, whatever becomes of the process. A process that dies while it
 ///   puts has put it whole or not at all; one that dies while it gets has got it or left it for the next.
 /// - Values are whatever serde knows; handles cannot travel so.
+/// - `try_put` and `try_get` wait for the turns of others, which are over in less than a microsecond, for a second at most: longer takes only one that stands still.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -124,7 +125,7 @@ impl<T> Queue<T> {
         Self::with_capacity(DEFAULT_BYTES)
     }
 
-    /// A queue with room for so many bytes of values, rounded up to a power of two.
+    /// A queue with room for so many bytes of values, rounded up to a power of two, 128 at least.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -273,6 +274,12 @@ impl<T> JoinableQueue<T> {
         })
     }
 
+    /// Whether there is nothing in it at this moment. What was taken out may not be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// How many values were put and are not done at this moment.
     #[must_use]
     pub fn unfinished(&self) -> u64 {
@@ -285,14 +292,18 @@ impl<T> JoinableQueue<T> {
     /// [`QueueError::NothingUnfinished`].
     #[track_caller]
     pub fn task_done(&self) -> Result<(), QueueError> {
-        let guard = self.unfinished.get_lock().acquire().map_err(QueueError::Lock)?;
-        let left = self.unfinished.load().checked_sub(1).ok_or(QueueError::NothingUnfinished)?;
-        self.unfinished.store(left);
-        if left == 0 {
-            self.all_done.notify_all()?;
+        // In one step: those who put count theirs without the lock.
+        match self.unfinished.update(|count| count.saturating_sub(1)) {
+            0 => Err(QueueError::NothingUnfinished),
+            1 => {
+                // Under the lock, or it would be missed by one who has looked and does not sleep yet.
+                let guard = self.unfinished.get_lock().acquire().map_err(QueueError::Lock)?;
+                self.all_done.notify_all()?;
+                drop(guard);
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        drop(guard);
-        Ok(())
     }
 
     /// Waits until all that was put is done.
@@ -352,6 +363,15 @@ impl<T: Serialize> JoinableQueue<T> {
     #[track_caller]
     pub fn put_timeout(&self, value: &T, limit: Duration) -> Result<(), QueueError> {
         self.counted(|| self.queue.put_timeout(value, limit))
+    }
+
+    /// As [`Queue::try_put`].
+    ///
+    /// # Errors
+    /// As [`Queue::try_put`].
+    #[track_caller]
+    pub fn try_put(&self, value: &T) -> Result<bool, QueueError> {
+        whether(self.counted(|| self.queue.put_timeout(value, Duration::ZERO)))
     }
 
     fn counted(&self, put: impl FnOnce() -> Result<(), QueueError>) -> Result<(), QueueError> {

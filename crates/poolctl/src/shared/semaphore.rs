@@ -141,7 +141,7 @@ impl BoundedSemaphore {
 }
 
 impl Permit<'_> {
-    /// Keeps the permit until this process ends.
+    /// Keeps the permit until this process ends; the end of its thread does not give it back.
     pub fn keep(self) {
         std::mem::forget(self);
     }

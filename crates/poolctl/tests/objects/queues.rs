@@ -99,6 +99,44 @@ pub(crate) fn a_joined_queue_is_done() {
     queue.join().expect("nothing is left");
 }
 
+pub(crate) fn what_is_put_while_others_are_done_is_counted() {
+    const COUNT: u64 = 100_000;
+    let queue = JoinableQueue::new().expect("there is room");
+    let got = poolctl::Value::new(0_u64).expect("there is room");
+
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while got.load() < COUNT {
+                    if queue.try_get().expect("it works").is_some() {
+                        got.update(|got| got + 1);
+                        queue.task_done().expect("it was counted before it could be got");
+                    }
+                }
+            });
+        }
+        (0..COUNT).for_each(|number| queue.put(&number).expect("there comes room"));
+        assert!(queue.join_timeout(DEADLINE).expect("this thread has an entry"), "all is done in time");
+        assert_eq!(got.load(), COUNT, "nothing was left when all was done");
+    });
+}
+
+pub(crate) fn who_finds_nothing_has_found_an_empty_queue() {
+    for _ in 0..10 {
+        let queue = Queue::new().expect("there is room");
+        (0..20_000_u32).for_each(|number| queue.put(&number).expect("there is room"));
+
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while queue.try_get().expect("it works").is_some() {}
+                    assert!(queue.is_empty(), "there are still some");
+                });
+            }
+        });
+    }
+}
+
 #[poolctl::task]
 fn put_for_ever(queue: Queue<(u32, Vec<u32>)>, whose: u32, there: Event) {
     for number in 0.. {
