@@ -323,8 +323,8 @@ pub use poolctl_supervisor::{
 };
 #[doc(hidden)]
 pub use poolctl_sync::{
-    BarrierError, Deadlock, Link as DeadlockLink, LockError, NoEntry, Owner, Participant, PermitError,
-    ReleaseError, ReturnError, Spot, WaitError,
+    BarrierError, Deadlock, JoinError, Link as DeadlockLink, LockError, NoEntry, Owner, Participant,
+    PermitError, ReleaseError, ReturnError, Spot, WaitError,
 };
 pub use poolctl_worker::expansion;
 pub use poolctl_worker::{
@@ -333,8 +333,8 @@ pub use poolctl_worker::{
 pub use process::{CurrentProcess, Process, ProcessBuilder, ProcessError, current_process};
 pub use shared::{
     Array, Barrier, BoundedSemaphore, Condition, Element, Event, JoinableQueue, Lock, LockGuard, LockedArray,
-    LockedArrayGuard, ObjectError, Permit, Queue, QueueError, RLock, RLockGuard, Semaphore, SharedMemory,
-    SimpleQueue, Value, ValueGuard,
+    LockedArrayGuard, NothingUnfinished, ObjectError, Permit, Queue, QueueError, RLock, RLockGuard,
+    Semaphore, SharedMemory, SimpleQueue, Value, ValueGuard,
 };
 pub use task_error::{MapError, TaskError};
 pub use thread_pool::{

@@ -3,6 +3,7 @@
 mod array;
 mod element;
 mod home;
+mod joinable_queue;
 mod lock;
 mod locked_array;
 mod meeting;
@@ -15,11 +16,12 @@ pub use self::array::Array;
 pub use self::element::Element;
 pub(crate) use self::home::HomeSeats;
 pub use self::home::ObjectError;
+pub use self::joinable_queue::{JoinableQueue, NothingUnfinished};
 pub use self::lock::{Lock, LockGuard, RLock, RLockGuard};
 pub use self::locked_array::{LockedArray, LockedArrayGuard};
 pub use self::meeting::{Barrier, Condition, Event};
 pub use self::memory::SharedMemory;
-pub use self::queue::{JoinableQueue, Queue, QueueError, SimpleQueue};
+pub use self::queue::{Queue, QueueError, SimpleQueue};
 pub use self::semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use self::value::{Value, ValueGuard};
 

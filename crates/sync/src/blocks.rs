@@ -75,6 +75,11 @@ impl Blocks {
         }
     }
 
+    /// One more than the highest number that a block's first entry makes, divided by its entries.
+    pub(crate) fn hands(&self) -> u32 {
+        self.entries / self.capacity.threads + 1
+    }
+
     /// Entries from the first on that were ever given away.
     pub(crate) fn given(&self) -> u32 {
         self.given

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use poolctl_shm::SharedError;
 use poolctl_sys::futex;
@@ -15,9 +15,10 @@ use crate::atomics::Ordering;
 use crate::blocks::{Blocks, NoBlock};
 use crate::entry::Entry;
 use crate::ground::{Ground, LINE, Place};
+use crate::joined::{Joined, RawJoinableQueue};
 use crate::member::{Member, Ticket};
 use crate::token::Token;
-use crate::{barrier, queue, semaphore, word};
+use crate::{barrier, joined, queue, semaphore, word};
 
 /// How much a host has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,8 @@ pub struct Host {
     ground: Ground,
     blocks: Blocks,
     objects: BTreeMap<Place, Kind>,
+    /// Joinable queues whose makers use them still.
+    joined: BTreeMap<Place, Weak<Joined>>,
     /// Lines behind the last object that was ever made.
     fresh: u32,
     /// Places of objects that are gone, oldest first.
@@ -127,7 +130,15 @@ impl Host {
         };
         ground.set_given(blocks.given());
         let member = Member::new(ground.clone(), ticket);
-        Ok(Self { ground, blocks, objects: BTreeMap::new(), fresh: 0, gone: VecDeque::new(), member })
+        Ok(Self {
+            ground,
+            blocks,
+            objects: BTreeMap::new(),
+            joined: BTreeMap::new(),
+            fresh: 0,
+            gone: VecDeque::new(),
+            member,
+        })
     }
 
     /// The segment, for members to attach.
@@ -203,8 +214,29 @@ impl Host {
         self.create(Kind::Queue, (queue::LINES - 1) * 16)
     }
 
+    /// The locks and bells of a joinable queue, see [`crate::RawQueue::with_hands`].
+    ///
+    /// # Errors
+    /// [`CreateError::Full`].
+    pub fn create_joinable_queue(&mut self) -> Result<Place, CreateError> {
+        self.create(Kind::Queue, (joined::LINES - 1) * 16)
+    }
+
+    /// How many hands a joinable queue is to have: one for each process there can be.
+    #[must_use]
+    pub fn hands(&self) -> u32 {
+        self.blocks.hands()
+    }
+
+    /// From now on says for the dead what they had in hand, as long as somebody here has the queue.
+    pub fn watch(&mut self, queue: &RawJoinableQueue) {
+        self.joined.retain(|_, joined| joined.strong_count() > 0);
+        self.joined.insert(queue.queue().place(), Arc::downgrade(queue.joined()));
+    }
+
     /// Forgets an object that nobody uses any more; its words may be another's soon.
     pub fn remove(&mut self, place: Place) {
+        self.joined.remove(&place);
         if self.objects.remove(&place).is_some() {
             self.gone.push_back(place);
         }
@@ -255,6 +287,9 @@ impl Host {
                 Kind::Barrier if barrier::recover(words, is_dead) => recovered.barriers.push(place),
                 Kind::Queue => {
                     let [put, get] = [0, LINE].map(|lock| word::mark_dead(&words[lock], is_dead));
+                    if let Some(joined) = self.joined.get(&place).and_then(Weak::upgrade) {
+                        joined.bury(ticket, get);
+                    }
                     if put || get {
                         recovered.queues.push(place);
                     }
@@ -275,8 +310,8 @@ impl Host {
     /// wake-up for nothing at worst.
     pub fn wake_all(&self) {
         for (place, kind) in &self.objects {
-            let words = if *kind == Kind::Queue { queue::LINES } else { 1 };
-            for word in (place.line..place.line + words).filter_map(|line| self.ground.word(line)) {
+            let words = if *kind == Kind::Queue { place.lines() } else { 1 };
+            for word in (place.line..).take(words).filter_map(|line| self.ground.word(line)) {
                 futex::wake(word, u32::MAX);
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! What: one segment of a host ([`Host`]) holds a table of participants, each one thread of one process life, and the
 //! words of every object. Processes map it ([`Member`]) and use its objects: [`RawLock`], [`RawRLock`], [`RawSemaphore`],
-//! [`RawEvent`], [`RawCondition`], [`RawBarrier`], [`RawQueue`].
+//! [`RawEvent`], [`RawCondition`], [`RawBarrier`], [`RawQueue`], [`RawJoinableQueue`].
 //! Why: a holder may be killed at any instruction, and nobody who waits may hang for it, nor be handed torn data
 //! without being told. Border: words and tokens; guards, values and how handles travel are `poolctl`'s, and when a
 //! process is dead is for the supervisor to say ([`Host::recover`]).
@@ -28,9 +28,13 @@ mod event;
 #[cfg(not(loom))]
 mod ground;
 #[cfg(not(loom))]
+mod hand;
+#[cfg(not(loom))]
 mod held;
 #[cfg(not(loom))]
 mod host;
+#[cfg(not(loom))]
+mod joined;
 #[cfg(not(loom))]
 mod lock;
 #[cfg(all(test, loom))]
@@ -45,6 +49,8 @@ mod queue;
 mod rlock;
 #[cfg(not(loom))]
 mod semaphore;
+#[cfg(not(loom))]
+mod tally;
 mod token;
 mod word;
 
@@ -62,6 +68,8 @@ pub use event::RawEvent;
 pub use ground::Place;
 #[cfg(not(loom))]
 pub use host::{Capacity, CreateError, Host, Recovered};
+#[cfg(not(loom))]
+pub use joined::{JoinError, RawJoinableQueue};
 #[cfg(not(loom))]
 pub use lock::{Detection, LockError, Owner, RawLock, ReleaseError};
 #[cfg(not(loom))]

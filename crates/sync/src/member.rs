@@ -149,6 +149,10 @@ impl Member {
         self.0.ground.file()
     }
 
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.0.ticket
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.0.id
     }

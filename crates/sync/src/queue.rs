@@ -1,7 +1,7 @@
 //! A bounded queue of byte strings for any number of producers and consumers: a ring behind two locks that come back.
 //!
 //! Producers take turns by one lock, consumers by another. Positions count words of 8 bytes and only grow; a record is
-//! a word with its length in bytes, then its bytes.
+//! a word with its length in bytes, then its bytes. How many records lie before a position is kept beside it (`tally.rs`).
 //!
 //! # Protocol
 //! 1. A producer takes the put lock, writes the record behind the end, stores the new end (that commits it), gives the
@@ -27,9 +27,11 @@ use poolctl_shm::{SharedCells, SharedError};
 
 use crate::bell;
 use crate::ground::{LINE, Place};
+use crate::hand;
 use crate::lock::{Detection, LockError, RawLock};
-use crate::member::{Member, NoEntry};
+use crate::member::{Member, NoEntry, Participant, Ticket};
 use crate::nap::{Nap, TimedOut};
+use crate::tally::{self, Tally};
 use crate::word::Acquired;
 
 /// Lines of a queue: put lock, get lock, the bell of those who wait for records, that of those who wait for room.
@@ -38,10 +40,15 @@ pub(crate) const LINES: u32 = 4;
 const END: usize = 0;
 /// The beginning as producers last saw it.
 const SEEN_BEGINNING: usize = 1;
+/// How many were put before the end.
+const PUTS: usize = 2;
 const BEGINNING: usize = 16;
 /// The end as consumers last saw it.
 const SEEN_END: usize = 17;
-const RECORDS: usize = 32;
+/// How many were got before the beginning.
+const GETS: usize = 18;
+/// From 32 on are those of a joinable queue.
+const RECORDS: usize = 48;
 /// How long is waited for the turns of others at least: far longer than they take, unless one of them stands still.
 const TURN: Duration = Duration::from_secs(1);
 /// How often to look again before sleeping.
@@ -96,6 +103,9 @@ pub struct RawQueue {
     ring: SharedCells<AtomicU64>,
     /// How many words of records there is room for: a power of two.
     words: usize,
+    /// How many hands follow them, and which cell is that of this process: none, unless the queue is joinable.
+    hands: u32,
+    hand: Option<usize>,
 }
 
 impl RawQueue {
@@ -105,8 +115,7 @@ impl RawQueue {
     /// # Errors
     /// [`SharedError`].
     pub fn new(member: &Member, place: Place, bytes: usize) -> Result<Option<Self>, SharedError> {
-        let words = words_for(bytes);
-        Ok(Self::with_ring(member, place, SharedCells::new(RECORDS + words)?, words))
+        Self::with_hands(member, place, bytes, 0)
     }
 
     /// The same queue in another process, with its file and the `bytes` it was made for.
@@ -119,17 +128,56 @@ impl RawQueue {
         file: OwnedFd,
         bytes: usize,
     ) -> Result<Option<Self>, SharedError> {
-        let words = words_for(bytes);
-        Ok(Self::with_ring(member, place, SharedCells::attach(file, RECORDS + words)?, words))
+        Self::attach_with_hands(member, place, file, bytes, 0)
     }
 
-    fn with_ring(member: &Member, place: Place, ring: SharedCells<AtomicU64>, words: usize) -> Option<Self> {
+    /// A queue for [`crate::RawJoinableQueue`], at a place of [`crate::Host::create_joinable_queue`], with `hands` of
+    /// [`crate::Host::hands`]; else as [`RawQueue::new`].
+    ///
+    /// # Errors
+    /// [`SharedError`].
+    pub fn with_hands(
+        member: &Member,
+        place: Place,
+        bytes: usize,
+        hands: u32,
+    ) -> Result<Option<Self>, SharedError> {
+        let words = words_for(bytes);
+        let ring = SharedCells::new(RECORDS + words + hands as usize)?;
+        Ok(Self::with_ring(member, place, ring, words, hands))
+    }
+
+    /// The same queue in another process, with its file and the numbers it was made with.
+    ///
+    /// # Errors
+    /// [`SharedError`].
+    pub fn attach_with_hands(
+        member: &Member,
+        place: Place,
+        file: OwnedFd,
+        bytes: usize,
+        hands: u32,
+    ) -> Result<Option<Self>, SharedError> {
+        let words = words_for(bytes);
+        let ring = SharedCells::attach(file, RECORDS + words + hands as usize)?;
+        Ok(Self::with_ring(member, place, ring, words, hands))
+    }
+
+    fn with_ring(
+        member: &Member,
+        place: Place,
+        ring: SharedCells<AtomicU64>,
+        words: usize,
+        hands: u32,
+    ) -> Option<Self> {
         member.ground().object(place)?;
         let lock = |line| {
             let place = Place { line: place.line + line, extra: 0 };
             Some(RawLock::at(member, place)?.with_detection(Detection::Off))
         };
-        Some(Self { member: member.clone(), place, put: lock(0)?, get: lock(1)?, ring, words })
+        let (put, get) = (lock(0)?, lock(1)?);
+        let hand = hand_of(member.ticket(), hands).map(|hand| RECORDS + words + hand);
+        Some(Self { member: member.clone(), place, put, get, ring, words, hands, hand })
     }
 
     /// The file of the records, for [`RawQueue::attach`].
@@ -138,13 +186,56 @@ impl RawQueue {
         self.ring.file()
     }
 
+    /// How many hands it was made with: none, unless it is joinable.
+    #[must_use]
+    pub fn hand_count(&self) -> u32 {
+        self.hands
+    }
+
+    pub(crate) fn member(&self) -> &Member {
+        &self.member
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
     /// The longest record that fits.
     #[must_use]
     pub fn longest(&self) -> usize {
         (self.words - 1) * 8
     }
 
-    fn bell(&self, line: usize) -> &AtomicU32 {
+    pub(crate) fn cells(&self) -> &[AtomicU64] {
+        self.ring.cells()
+    }
+
+    /// The hands of all processes, if it is joinable.
+    pub(crate) fn hands(&self) -> &[AtomicU64] {
+        &self.cells()[RECORDS + self.words..]
+    }
+
+    /// That of a process.
+    pub(crate) fn hand_of(&self, ticket: Ticket) -> Option<&AtomicU64> {
+        self.hands().get(hand_of(ticket, self.hands)?)
+    }
+
+    /// That of this process.
+    #[inline]
+    pub(crate) fn hand(&self) -> Option<&AtomicU64> {
+        self.hand.map(|hand| &self.cells()[hand])
+    }
+
+    pub(crate) fn beginning(&self) -> u64 {
+        self.cells()[BEGINNING].load(Ordering::Acquire)
+    }
+
+    /// How many words of records there is room for.
+    pub(crate) fn room(&self) -> u64 {
+        self.words as u64
+    }
+
+    pub(crate) fn bell(&self, line: usize) -> &AtomicU32 {
         let words = self.member.ground().object(self.place).expect("a queue lies in its segment");
         &words[line * LINE]
     }
@@ -247,6 +338,9 @@ impl RawQueue {
                 return Ok(false);
             }
         }
+        if !self.tally(PUTS, END).count_up(end, end + needed) {
+            return Err(QueueError::Damaged);
+        }
         self.record(end).store(record.len() as u64, Ordering::Relaxed);
         for (at, bytes) in (end + 1..).zip(record.chunks(8)) {
             let mut word = [0; 8];
@@ -283,9 +377,22 @@ impl RawQueue {
             into.extend_from_slice(&word[..left.min(8)]);
             left = left.saturating_sub(8);
         }
+        let next = beginning + words;
+        if !self.tally(GETS, BEGINNING).count_up(beginning, next) {
+            return Err(QueueError::Damaged);
+        }
+        if let Some(hand) = self.hand() {
+            hand::take(hand, next);
+        }
         // Release: it has been read before it is written over.
-        cells[BEGINNING].store(beginning + words, Ordering::Release);
+        cells[BEGINNING].store(next, Ordering::Release);
         Ok(true)
+    }
+
+    #[inline]
+    fn tally(&self, counts: usize, position: usize) -> Tally<'_> {
+        let cells = self.ring.cells();
+        Tally::new(&cells[counts..][..tally::WORDS], &cells[position])
     }
 
     #[inline]
@@ -299,6 +406,12 @@ impl RawQueue {
         self.bytes().saturating_add(bytes) <= self.words * 8
     }
 
+    /// Everybody who waits at this moment, for a record, for room or for the end of all work.
+    #[must_use]
+    pub fn waiters(&self) -> Vec<Participant> {
+        self.member.waiters(self.place)
+    }
+
     /// How many bytes are taken at this moment: each record with 8 bytes for its length, rounded up to 8.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -307,12 +420,32 @@ impl RawQueue {
         usize::try_from(words).unwrap_or(usize::MAX).saturating_mul(8)
     }
 
+    /// How many records there are at this moment; a guess from their bytes while others put and get all the time.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let count = self.count().unwrap_or_else(|| self.bytes() as u64 / 16);
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
+    /// `None` while others put and get all the time.
+    pub(crate) fn count(&self) -> Option<u64> {
+        // The gets first: what is put and got meanwhile is counted, rather than taken off.
+        let gets = self.tally(GETS, BEGINNING).read()?;
+        Some(self.tally(PUTS, END).read()?.saturating_sub(gets))
+    }
+
     /// Whether there is no record at this moment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let cells = self.ring.cells();
         cells[END].load(Ordering::Relaxed) == cells[BEGINNING].load(Ordering::Relaxed)
     }
+}
+
+/// Which hand is that of a process.
+fn hand_of(ticket: Ticket, hands: u32) -> Option<usize> {
+    let hand = ticket.first.checked_div(ticket.threads)?;
+    (hand < hands).then_some(hand as usize)
 }
 
 fn words_for(bytes: usize) -> usize {

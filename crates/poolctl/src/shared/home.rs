@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use poolctl_supervisor::{Seat, Seats, Taken, WorkerId};
 use poolctl_sync::{
-    AttachError, Blocks, Capacity, CreateError, Host, Member, Place, RawRLock, Recovered, Ticket,
+    AttachError, Blocks, Capacity, CreateError, Host, Member, Place, RawJoinableQueue, RawRLock, Recovered,
+    Ticket,
 };
 use poolctl_sys::fork_mark::ForkMark;
 use poolctl_worker::{attachments, seat};
@@ -207,6 +208,13 @@ impl Object {
         let place = make(host).map_err(ObjectError::Create)?;
         let made = Made { place, was_sent: AtomicBool::new(false) };
         Ok(Self { membership: Arc::clone(membership), place, made: Some(Arc::new(made)) })
+    }
+
+    /// From now on what a dead process had in hand of this queue, which is at this object, is known as abandoned.
+    pub(super) fn watch(&self, queue: &RawJoinableQueue) {
+        if let Stage::Hosting(host, _) = &mut *home().lock() {
+            host.watch(queue);
+        }
     }
 
     pub(super) fn member(&self) -> &Member {

@@ -7,18 +7,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolctl_sync::{LockError, NoEntry, RawQueue};
+use poolctl_sync::{LockError, NoEntry, Participant, RawQueue};
 use poolctl_worker::{DecodeError, Decoder, EncodeError, Encoder, attachments};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::home::{Object, ObjectError};
-use super::meeting::Condition;
-use super::value::Value;
 
 /// How many bytes of values a queue has room for if nothing else is said.
-const DEFAULT_BYTES: usize = 1 << 20;
+pub(super) const DEFAULT_BYTES: usize = 1 << 20;
 
 /// How much of a record's memory is kept, in bytes.
 const LONG_RECORD: usize = 64 << 10;
@@ -50,17 +48,6 @@ pub struct Queue<T> {
 /// A [`Queue`] under the name by which those know it who come from `multiprocessing`.
 pub type SimpleQueue<T> = Queue<T>;
 
-/// A [`Queue`] whose users say when they have done with what they got, so that others can wait until all is done.
-///
-/// A process that dies between a get and its [`JoinableQueue::task_done`], or in the middle of a put, leaves a task that
-/// is never done: wait with a limit where that may happen.
-pub struct JoinableQueue<T> {
-    queue: Queue<T>,
-    /// How many values were put and are not done.
-    unfinished: Value<u64>,
-    all_done: Condition,
-}
-
 /// Why a value was not put or not got.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -85,9 +72,6 @@ pub enum QueueError {
     /// A handle cannot travel through a queue.
     #[error("a handle cannot travel through a queue: give it as an argument, or send it through a pipe")]
     Handle,
-    /// `task_done` was called more often than values were put.
-    #[error("no task is unfinished")]
-    NothingUnfinished,
     /// A process that does not keep to the rules has written into it.
     #[error("the queue is damaged")]
     Damaged,
@@ -130,14 +114,28 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`ObjectError`].
     pub fn with_capacity(bytes: usize) -> Result<Self, ObjectError> {
-        let object = Object::make(poolctl_sync::Host::create_queue)?;
-        let raw = RawQueue::new(object.member(), object.place, bytes)?.ok_or(ObjectError::Nothing)?;
-        Ok(Self { raw, object, bytes, kind: PhantomData })
+        Self::on(Object::make(poolctl_sync::Host::create_queue)?, bytes, 0)
     }
 
-    fn attach(object: Object, file: OwnedFd, bytes: usize) -> Result<Self, ObjectError> {
-        let raw = RawQueue::attach(object.member(), object.place, file, bytes)?;
+    /// A queue that this process makes.
+    pub(super) fn on(object: Object, bytes: usize, hands: u32) -> Result<Self, ObjectError> {
+        let raw = RawQueue::with_hands(object.member(), object.place, bytes, hands)?;
         Ok(Self { raw: raw.ok_or(ObjectError::Nothing)?, object, bytes, kind: PhantomData })
+    }
+
+    fn attach(object: Object, file: OwnedFd, bytes: usize, hands: u32) -> Result<Self, ObjectError> {
+        let raw = RawQueue::attach_with_hands(object.member(), object.place, file, bytes, hands)?;
+        Ok(Self { raw: raw.ok_or(ObjectError::Nothing)?, object, bytes, kind: PhantomData })
+    }
+
+    pub(super) fn raw(&self) -> &RawQueue {
+        &self.raw
+    }
+
+    /// How many values are in it at this moment; a guess from their bytes while others put and get all the time.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.raw.len()
     }
 
     /// Whether there is nothing in it at this moment.
@@ -150,6 +148,11 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.raw.bytes()
+    }
+    /// Everybody who waits at this moment, to put or to get.
+    #[must_use]
+    pub fn waiters(&self) -> Vec<Participant> {
+        self.raw.waiters()
     }
 }
 
@@ -253,167 +256,6 @@ fn whether(done: Result<(), QueueError>) -> Result<bool, QueueError> {
     }
 }
 
-impl<T> JoinableQueue<T> {
-    /// A queue with room for 1 MiB of values.
-    ///
-    /// # Errors
-    /// [`ObjectError`].
-    pub fn new() -> Result<Self, ObjectError> {
-        Self::with_capacity(DEFAULT_BYTES)
-    }
-
-    /// A queue with room for so many bytes of values, rounded up to a power of two.
-    ///
-    /// # Errors
-    /// [`ObjectError`].
-    pub fn with_capacity(bytes: usize) -> Result<Self, ObjectError> {
-        Ok(Self {
-            queue: Queue::with_capacity(bytes)?,
-            unfinished: Value::new(0)?,
-            all_done: Condition::new()?,
-        })
-    }
-
-    /// Whether there is nothing in it at this moment. What was taken out may not be done.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// How many values were put and are not done at this moment.
-    #[must_use]
-    pub fn unfinished(&self) -> u64 {
-        self.unfinished.load()
-    }
-
-    /// Says that what was got is done, once for each.
-    ///
-    /// # Errors
-    /// [`QueueError::NothingUnfinished`].
-    #[track_caller]
-    pub fn task_done(&self) -> Result<(), QueueError> {
-        // In one step: those who put count theirs without the lock.
-        match self.unfinished.update(|count| count.saturating_sub(1)) {
-            0 => Err(QueueError::NothingUnfinished),
-            1 => {
-                // Under the lock, or it would be missed by one who has looked and does not sleep yet.
-                let guard = self.unfinished.get_lock().acquire().map_err(QueueError::Lock)?;
-                self.all_done.notify_all()?;
-                drop(guard);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Waits until all that was put is done.
-    ///
-    /// # Errors
-    /// [`QueueError::Lock`], [`QueueError::NoEntry`].
-    #[track_caller]
-    pub fn join(&self) -> Result<(), QueueError> {
-        self.join_some(None).map(|_| ())
-    }
-
-    /// Waits until all that was put is done, for so long at most; whether it is.
-    ///
-    /// # Errors
-    /// [`QueueError::Lock`], [`QueueError::NoEntry`].
-    #[track_caller]
-    pub fn join_timeout(&self, limit: Duration) -> Result<bool, QueueError> {
-        self.join_some(Some(limit))
-    }
-
-    #[track_caller]
-    fn join_some(&self, limit: Option<Duration>) -> Result<bool, QueueError> {
-        let until = limit.map(|limit| poolctl_supervisor::now() + limit);
-        let mut guard = self.unfinished.get_lock().acquire().map_err(QueueError::Lock)?;
-        while self.unfinished.load() > 0 {
-            let left = until.map(|until| until - poolctl_supervisor::now());
-            if left == Some(Duration::ZERO) {
-                return Ok(false);
-            }
-            let waited = match left {
-                Some(left) => self.all_done.wait_timeout(&mut guard, left).map(|_| ()),
-                None => self.all_done.wait(&mut guard),
-            };
-            waited.map_err(|error| match error {
-                poolctl_sync::WaitError::Lock { source } => QueueError::Lock(source),
-                _ => QueueError::Damaged,
-            })?;
-        }
-        Ok(true)
-    }
-}
-
-impl<T: Serialize> JoinableQueue<T> {
-    /// As [`Queue::put`].
-    ///
-    /// # Errors
-    /// As [`Queue::put`].
-    #[track_caller]
-    pub fn put(&self, value: &T) -> Result<(), QueueError> {
-        self.counted(|| self.queue.put(value))
-    }
-
-    /// As [`Queue::put_timeout`].
-    ///
-    /// # Errors
-    /// As [`Queue::put_timeout`].
-    #[track_caller]
-    pub fn put_timeout(&self, value: &T, limit: Duration) -> Result<(), QueueError> {
-        self.counted(|| self.queue.put_timeout(value, limit))
-    }
-
-    /// As [`Queue::try_put`].
-    ///
-    /// # Errors
-    /// As [`Queue::try_put`].
-    #[track_caller]
-    pub fn try_put(&self, value: &T) -> Result<bool, QueueError> {
-        whether(self.counted(|| self.queue.put_timeout(value, Duration::ZERO)))
-    }
-
-    fn counted(&self, put: impl FnOnce() -> Result<(), QueueError>) -> Result<(), QueueError> {
-        // Before it is there to be got, or it could be done before it is counted.
-        self.unfinished.update(|count| count + 1);
-        let done = put();
-        if done.is_err() {
-            self.task_done()?;
-        }
-        done
-    }
-}
-
-impl<T: DeserializeOwned> JoinableQueue<T> {
-    /// As [`Queue::get`]. [`JoinableQueue::task_done`] is to follow.
-    ///
-    /// # Errors
-    /// As [`Queue::get`].
-    #[track_caller]
-    pub fn get(&self) -> Result<T, QueueError> {
-        self.queue.get()
-    }
-
-    /// As [`Queue::get_timeout`].
-    ///
-    /// # Errors
-    /// As [`Queue::get_timeout`].
-    #[track_caller]
-    pub fn get_timeout(&self, limit: Duration) -> Result<T, QueueError> {
-        self.queue.get_timeout(limit)
-    }
-
-    /// As [`Queue::try_get`].
-    ///
-    /// # Errors
-    /// As [`Queue::try_get`].
-    #[track_caller]
-    pub fn try_get(&self) -> Result<Option<T>, QueueError> {
-        self.queue.try_get()
-    }
-}
-
 impl<T> Clone for Queue<T> {
     /// The same queue.
     fn clone(&self) -> Self {
@@ -421,28 +263,10 @@ impl<T> Clone for Queue<T> {
     }
 }
 
-impl<T> Clone for JoinableQueue<T> {
-    /// The same queue.
-    fn clone(&self) -> Self {
-        Self {
-            queue: self.queue.clone(),
-            unfinished: self.unfinished.clone(),
-            all_done: self.all_done.clone(),
-        }
-    }
-}
-
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Queue");
-        debug.field("number", &self.object).field("bytes", &self.bytes()).finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Debug for JoinableQueue<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("JoinableQueue");
-        debug.field("queue", &self.queue).field("unfinished", &self.unfinished()).finish_non_exhaustive()
+        debug.field("number", &self.object).field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -450,29 +274,16 @@ impl<T> Serialize for Queue<T> {
     /// As an argument of a task or process alone; anything else is an error.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let descriptor = attachments::attach(Arc::clone(self.raw.file())).map_err(S::Error::custom)?;
-        (&self.object, descriptor, self.bytes as u64).serialize(serializer)
+        (&self.object, descriptor, self.bytes as u64, self.raw.hand_count()).serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (object, descriptor, bytes): (Object, u32, u64) = Deserialize::deserialize(deserializer)?;
+        let (object, descriptor, bytes, hands): (Object, u32, u64, u32) =
+            Deserialize::deserialize(deserializer)?;
         let file = attachments::take(descriptor).map_err(D::Error::custom)?;
         let bytes = usize::try_from(bytes).map_err(D::Error::custom)?;
-        Self::attach(object, file, bytes).map_err(D::Error::custom)
-    }
-}
-
-impl<T> Serialize for JoinableQueue<T> {
-    /// As an argument of a task or process alone; anything else is an error.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.queue, &self.unfinished, &self.all_done).serialize(serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (queue, unfinished, all_done) = Deserialize::deserialize(deserializer)?;
-        Ok(Self { queue, unfinished, all_done })
+        Self::attach(object, file, bytes, hands).map_err(D::Error::custom)
     }
 }

@@ -26,7 +26,8 @@ const TESTS: &[Test] = tests! {
         a_dead_party_breaks_the_barrier, a_dead_waiter_blocks_no_notification;
     queues: what_producers_put_consumers_get_once, a_queue_gives_back_what_does_not_fit, a_joined_queue_is_done, what_is_put_while_others_are_done_is_counted,
         who_finds_nothing_has_found_an_empty_queue,
-        a_killed_producer_tears_nothing, handles_do_not_travel_through_a_queue;
+        a_killed_producer_tears_nothing, who_joins_is_told_what_was_in_the_hands_of_the_dead,
+        what_one_process_got_another_may_do, handles_do_not_travel_through_a_queue;
     soak: counters_stay_exact_under_a_killer, queues_lose_nothing_and_give_nothing_twice_under_a_killer;
     travels: objects_come_before_and_behind_the_pool, an_initializer_has_objects, an_object_of_a_child_is_foreign_here,
         an_object_is_written_nowhere_else, places_are_used_again;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use poolctl::{Event, JoinableQueue, Lock, Queue, QueueError};
-use poolctl_testkit::{DEADLINE, Sandbox};
+use poolctl_testkit::{DEADLINE, Sandbox, wait_until};
 
-use crate::fixture::{comes, kill, pool, started};
+use crate::fixture::{comes, kill, pool, started, stay, wait};
 
 /// The end of what there is.
 const END: u64 = u64::MAX;
@@ -93,7 +93,7 @@ pub(crate) fn a_joined_queue_is_done() {
 
     assert_eq!(done.load(), 1000 * 1001 / 2);
     assert_eq!(queue.unfinished(), 0);
-    assert!(matches!(queue.task_done(), Err(QueueError::NothingUnfinished)));
+    assert!(matches!(queue.task_done(), Err(poolctl::NothingUnfinished)));
     (0..2).for_each(|_| queue.put(&END).expect("there is room"));
     workers.get().expect("they end");
     queue.join().expect("nothing is left");
@@ -175,4 +175,66 @@ pub(crate) fn handles_do_not_travel_through_a_queue() {
 
     assert!(matches!(put, Err(QueueError::Handle)), "{put:?}");
     assert!(queue.is_empty());
+}
+
+#[poolctl::task]
+fn get_and_wait(queue: JoinableQueue<u32>, count: usize, there: Event) {
+    let got = (0..count).map(|_| queue.get().expect("there comes one")).sum::<u32>();
+    assert!(got > 0);
+    stay(&there);
+}
+
+pub(crate) fn who_joins_is_told_what_was_in_the_hands_of_the_dead() {
+    let sandbox = Sandbox::new();
+    let queue = JoinableQueue::new().expect("there is room");
+    (1..=5).for_each(|number| queue.put(&number).expect("there is room"));
+
+    let theirs: Vec<_> = [2, 1]
+        .into_iter()
+        .map(|count| {
+            let there = Event::new().expect("there is room");
+            let consumer = started(&sandbox, get_and_wait, (queue.clone(), count, there.clone()));
+            comes(&there, "it has them");
+            consumer
+        })
+        .collect();
+    assert_eq!((queue.len(), queue.unfinished(), queue.abandoned()), (2, 5, 0));
+    kill(&theirs[0]);
+    wait_until(DEADLINE, "what it had is abandoned", || queue.abandoned() == 2);
+
+    // What this process gets it does; what is left is in the hand of one who lives.
+    while queue.try_get().expect("it works").is_some() {
+        queue.task_done().expect("it was got");
+    }
+    let short = std::time::Duration::from_millis(20);
+    assert!(!queue.join_timeout(short).expect("one of them lives"), "that one has not done it");
+    std::thread::scope(|scope| {
+        let joined = scope.spawn(|| queue.join());
+        wait(1, || queue.waiters().len());
+        kill(&theirs[1]);
+        let error = joined.join().expect("it does not panic").expect_err("nobody can finish it");
+        assert!(matches!(error, poolctl::JoinError::Abandoned { count: 3 }), "{error}");
+    });
+
+    assert_eq!(queue.forget_abandoned(), 3);
+    queue.join().expect("nothing is left");
+    assert_eq!((queue.unfinished(), queue.abandoned()), (0, 0));
+}
+
+#[poolctl::task]
+fn do_one(queue: JoinableQueue<u32>) {
+    queue.task_done().expect("somebody got one");
+}
+
+pub(crate) fn what_one_process_got_another_may_do() {
+    let sandbox = Sandbox::new();
+    let queue = JoinableQueue::new().expect("there is room");
+    queue.put(&1).expect("there is room");
+    assert_eq!(queue.get().expect("it is there"), 1);
+
+    let child = started(&sandbox, do_one, queue.clone());
+    child.join().expect("it ends");
+
+    assert_eq!(queue.unfinished(), 0);
+    assert!(queue.join_timeout(DEADLINE).expect("nobody died with one"));
 }
