@@ -14,7 +14,7 @@ type Place = Value<u64>;
 fn produce(lock: Lock, changed: Condition, place: Place) -> Result<(), Box<dyn Error + Send + Sync>> {
     for number in 1..=100 {
         let mut guard = lock.acquire()?;
-        changed.wait_for(&mut guard, || place.load() == 0)?;
+        changed.wait_for(&mut guard, |_| place.load() == 0)?;
         place.store(number);
         changed.notify_all()?;
     }
@@ -30,7 +30,7 @@ fn consume(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     for _ in 1..=100 {
         let mut guard = lock.acquire()?;
-        changed.wait_for(&mut guard, || place.load() != 0)?;
+        changed.wait_for(&mut guard, |_| place.load() != 0)?;
         sum.update(|sum| sum + place.load());
         place.store(0);
         changed.notify_all()?;

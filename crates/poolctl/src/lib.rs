@@ -332,9 +332,9 @@ pub use poolctl_worker::{
 };
 pub use process::{CurrentProcess, Process, ProcessBuilder, ProcessError, current_process};
 pub use shared::{
-    Array, Barrier, BoundedSemaphore, Condition, Element, Event, JoinableQueue, Lock, LockGuard, LockedArray,
-    LockedArrayGuard, NothingUnfinished, ObjectError, Permit, Queue, QueueError, RLock, RLockGuard,
-    Semaphore, SharedMemory, SimpleQueue, Value, ValueGuard,
+    Array, Barrier, BoundedSemaphore, Condition, Element, Event, JoinableQueue, Lock, LockGuard, Locked,
+    LockedArray, LockedArrayGuard, NothingUnfinished, ObjectError, Permit, Queue, QueueError, RLock,
+    RLockGuard, Semaphore, SharedMemory, SimpleQueue, Value, ValueGuard,
 };
 pub use task_error::{MapError, TaskError};
 pub use thread_pool::{

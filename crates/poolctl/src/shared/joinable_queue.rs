@@ -19,9 +19,9 @@ use super::queue::{DEFAULT_BYTES, Queue};
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let queue = poolctl::JoinableQueue::new()?;
-/// queue.put(&"dishes")?;
+/// queue.put(&7)?;
 /// assert_eq!((queue.len(), queue.unfinished()), (1, 1));
-/// let work: String = queue.get()?;
+/// assert_eq!(queue.get()?, 7);
 /// assert_eq!((queue.len(), queue.unfinished()), (0, 1));
 /// queue.task_done()?;
 /// queue.join()?;

@@ -62,7 +62,7 @@ pub struct RLockGuard<'a> {
 }
 
 macro_rules! locks {
-    ($lock:ident, $guard:ident, $raw:expr) => {
+    ($lock:ident, $guard:ident, $raw_lock:ident, $raw:expr) => {
         impl $lock {
             /// A lock that nobody holds.
             ///
@@ -155,6 +155,15 @@ macro_rules! locks {
                 }
             }
 
+            pub(super) fn raw(&self) -> &$raw_lock {
+                &self.lock.raw
+            }
+
+            /// The lock was given back, and taken again.
+            pub(super) fn came_back(&mut self, acquired: Acquired) {
+                self.acquired = acquired;
+            }
+
             /// Keeps the lock; somebody gives it back by another way.
             pub fn keep(self) {
                 std::mem::forget(self);
@@ -187,8 +196,8 @@ macro_rules! locks {
     };
 }
 
-locks!(Lock, LockGuard, |object: &Object| object.raw(RawLock::at));
-locks!(RLock, RLockGuard, Object::recursive);
+locks!(Lock, LockGuard, RawLock, |object: &Object| object.raw(RawLock::at));
+locks!(RLock, RLockGuard, RawRLock, Object::recursive);
 
 impl Lock {
     /// Gives the lock back whoever holds it, as `multiprocessing.Lock` does.
@@ -197,20 +206,6 @@ impl Lock {
     /// [`ReleaseError::Free`] if nobody holds it.
     pub fn release_from_anywhere(&self) -> Result<(), ReleaseError> {
         self.raw.release_from_anywhere()
-    }
-
-    pub(super) fn raw(&self) -> &RawLock {
-        &self.raw
-    }
-}
-
-impl<'a> LockGuard<'a> {
-    pub(super) fn lock(&self) -> &'a Lock {
-        self.lock
-    }
-
-    pub(super) fn came_back(&mut self, acquired: Acquired) {
-        self.acquired = acquired;
     }
 }
 

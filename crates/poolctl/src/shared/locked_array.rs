@@ -85,7 +85,7 @@ impl<T: Element> LockedArray<T> {
     }
 }
 
-impl<T: Element> LockedArrayGuard<'_, T> {
+impl<'a, T: Element> LockedArrayGuard<'a, T> {
     /// As [`LockGuard::recovered`].
     #[must_use]
     pub fn recovered(&self) -> bool {
@@ -95,6 +95,10 @@ impl<T: Element> LockedArrayGuard<'_, T> {
     /// As [`LockGuard::make_consistent`].
     pub fn make_consistent(&mut self) {
         self.guard.make_consistent();
+    }
+
+    pub(super) fn guard_mut(&mut self) -> &mut LockGuard<'a> {
+        &mut self.guard
     }
 }
 

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use poolctl_sync::{
-    BarrierError, NoEntry, Participant, RawBarrier, RawCondition, RawEvent, WaitError, Waited,
-};
+use poolctl_sync::{BarrierError, NoEntry, Participant, RawBarrier, RawCondition, RawEvent, WaitError};
 
 use super::home::{Object, ObjectError, travels};
-use super::lock::LockGuard;
+use super::locked::Locked;
 
 /// Something that is set or not, and that any number of threads of any processes wait for.
 ///
@@ -19,7 +17,9 @@ pub struct Event {
     object: Object,
 }
 
-/// What threads of any processes wait for while what a [`Lock`](crate::Lock) guards is not as they want it.
+/// What threads of any processes wait for while what a lock guards is not as they want it: a [`Lock`](crate::Lock), an
+/// [`RLock`](crate::RLock) (given back however often it was taken), a [`Value`](crate::Value) or a
+/// [`LockedArray`](crate::LockedArray).
 ///
 /// It is given to other processes as (part of) an argument, with its lock; clones, and what a process gets, are the same
 /// condition. Nobody acknowledges a notification, so a dead waiter blocks nobody. A wait may end for nothing.
@@ -111,8 +111,8 @@ impl Condition {
     /// # Errors
     /// [`WaitError`]; if it is [`WaitError::Lock`], the lock is not held any more.
     #[track_caller]
-    pub fn wait(&self, guard: &mut LockGuard<'_>) -> Result<(), WaitError> {
-        self.wait_some(guard, None).map(|_| ())
+    pub fn wait(&self, guard: &mut impl Locked) -> Result<(), WaitError> {
+        guard.wait(&self.raw, None).map(|_| ())
     }
 
     /// As [`Condition::wait`], for so long at most; then it takes the lock again, however long that takes. Whether it
@@ -121,8 +121,8 @@ impl Condition {
     /// # Errors
     /// As [`Condition::wait`].
     #[track_caller]
-    pub fn wait_timeout(&self, guard: &mut LockGuard<'_>, limit: Duration) -> Result<bool, WaitError> {
-        self.wait_some(guard, Some(limit))
+    pub fn wait_timeout(&self, guard: &mut impl Locked, limit: Duration) -> Result<bool, WaitError> {
+        guard.wait(&self.raw, Some(limit))
     }
 
     /// Waits until `holds` does, which is asked with the lock held.
@@ -130,22 +130,37 @@ impl Condition {
     /// # Errors
     /// As [`Condition::wait`].
     #[track_caller]
-    pub fn wait_for(
+    pub fn wait_for<G: Locked>(
         &self,
-        guard: &mut LockGuard<'_>,
-        mut holds: impl FnMut() -> bool,
+        guard: &mut G,
+        mut holds: impl FnMut(&G) -> bool,
     ) -> Result<(), WaitError> {
-        while !holds() {
-            self.wait_some(guard, None)?;
+        while !holds(guard) {
+            guard.wait(&self.raw, None)?;
         }
         Ok(())
     }
 
+    /// Waits until `holds` does, for so long at most; whether it does.
+    ///
+    /// # Errors
+    /// As [`Condition::wait`].
     #[track_caller]
-    fn wait_some(&self, guard: &mut LockGuard<'_>, limit: Option<Duration>) -> Result<bool, WaitError> {
-        let Waited { is_woken, acquired } = self.raw.wait(guard.lock().raw(), limit)?;
-        guard.came_back(acquired);
-        Ok(is_woken)
+    pub fn wait_for_timeout<G: Locked>(
+        &self,
+        guard: &mut G,
+        limit: Duration,
+        mut holds: impl FnMut(&G) -> bool,
+    ) -> Result<bool, WaitError> {
+        let until = poolctl_supervisor::now() + limit;
+        while !holds(guard) {
+            let left = until - poolctl_supervisor::now();
+            if left.is_zero() {
+                return Ok(false);
+            }
+            guard.wait(&self.raw, Some(left))?;
+        }
+        Ok(true)
     }
 
     /// Wakes so many of those who wait. Nothing is kept for who waits later. To be called with the lock held.

@@ -148,7 +148,7 @@ fn word_of<T: Pod>(value: &T, at: usize) -> u64 {
     u64::from_ne_bytes(word)
 }
 
-impl<T: Pod> ValueGuard<'_, T> {
+impl<'a, T: Pod> ValueGuard<'a, T> {
     /// As [`LockGuard::recovered`].
     #[must_use]
     pub fn recovered(&self) -> bool {
@@ -158,6 +158,22 @@ impl<T: Pod> ValueGuard<'_, T> {
     /// As [`LockGuard::make_consistent`].
     pub fn make_consistent(&mut self) {
         self.guard.make_consistent();
+    }
+
+    pub(super) fn guard_mut(&mut self) -> &mut LockGuard<'a> {
+        &mut self.guard
+    }
+
+    /// What was changed here is seen by others from now on.
+    pub(super) fn put_back(&mut self) {
+        if std::mem::take(&mut self.is_changed) {
+            self.value.put(&self.copy);
+        }
+    }
+
+    /// What others changed is seen here.
+    pub(super) fn look_again(&mut self) {
+        self.copy = self.value.copy();
     }
 }
 
@@ -178,9 +194,7 @@ impl<T: Pod> DerefMut for ValueGuard<'_, T> {
 
 impl<T: Pod> Drop for ValueGuard<'_, T> {
     fn drop(&mut self) {
-        if self.is_changed {
-            self.value.put(&self.copy);
-        }
+        self.put_back();
     }
 }
 

@@ -23,7 +23,8 @@ const TESTS: &[Test] = tests! {
         a_deadlock_of_two_processes_is_found_and_names_both, a_lock_may_be_given_back_from_elsewhere,
         permits_bound_how_many_are_inside, a_dead_holder_s_permit_comes_back;
     meetings: an_event_wakes_all, a_condition_hands_over, a_barrier_lets_all_go_on_together,
-        a_dead_party_breaks_the_barrier, a_dead_waiter_blocks_no_notification;
+        a_condition_waits_with_a_locked_value,
+        a_condition_gives_a_recursive_lock_back_however_often_it_was_taken, a_dead_party_breaks_the_barrier, a_dead_waiter_blocks_no_notification;
     queues: what_producers_put_consumers_get_once, a_queue_gives_back_what_does_not_fit, a_joined_queue_is_done, what_is_put_while_others_are_done_is_counted,
         who_finds_nothing_has_found_an_empty_queue,
         a_killed_producer_tears_nothing, who_joins_is_told_what_was_in_the_hands_of_the_dead,

@@ -1,6 +1,6 @@
 //! Waiting for others, whoever dies.
 
-use poolctl::{Barrier, BarrierError, Condition, Event, Lock, Value};
+use poolctl::{Barrier, BarrierError, Condition, Event, Lock, RLock, Value};
 use poolctl_testkit::{DEADLINE, Sandbox};
 
 use crate::fixture::{comes, kill, pool, started, stay, wait};
@@ -28,7 +28,7 @@ pub(crate) fn an_event_wakes_all() {
 fn produce(lock: Lock, changed: Condition, slot: Value<i64>, count: i64) {
     for number in 1..=count {
         let mut guard = lock.acquire().expect("nobody dies");
-        changed.wait_for(&mut guard, || slot.load() == 0).expect("nobody dies");
+        changed.wait_for(&mut guard, |_| slot.load() == 0).expect("nobody dies");
         slot.store(number);
         changed.notify_all().expect("this is the process");
     }
@@ -39,7 +39,7 @@ fn consume(lock: Lock, changed: Condition, slot: Value<i64>, count: i64) -> i64 
     let mut sum = 0;
     for _ in 0..count {
         let mut guard = lock.acquire().expect("nobody dies");
-        changed.wait_for(&mut guard, || slot.load() != 0).expect("nobody dies");
+        changed.wait_for(&mut guard, |_| slot.load() != 0).expect("nobody dies");
         sum += slot.load();
         slot.store(0);
         changed.notify_all().expect("this is the process");
@@ -112,7 +112,7 @@ pub(crate) fn a_dead_party_breaks_the_barrier() {
 #[poolctl::task]
 fn wait_for_ever(lock: Lock, changed: Condition) {
     let mut guard = lock.acquire().expect("it is free");
-    changed.wait_for(&mut guard, || false).expect("nobody dies");
+    changed.wait_for(&mut guard, |_| false).expect("nobody dies");
 }
 
 pub(crate) fn a_dead_waiter_blocks_no_notification() {
@@ -132,4 +132,55 @@ pub(crate) fn a_dead_waiter_blocks_no_notification() {
     drop(guard);
 
     waiting.join().expect("it does not panic");
+}
+
+#[poolctl::task]
+fn count_down(rest: Value<u32>, changed: Condition) {
+    for _ in 0..100 {
+        let mut rest = rest.lock().expect("nobody keeps it");
+        changed.wait_for(&mut rest, |rest| **rest % 2 == 0).expect("nobody dies");
+        *rest -= 1;
+        changed.notify_all().expect("this thread has an entry");
+    }
+}
+
+pub(crate) fn a_condition_waits_with_a_locked_value() {
+    let sandbox = Sandbox::new();
+    let (rest, changed) = (Value::new(200).expect("there is room"), Condition::new().expect("there is room"));
+    let process = started(&sandbox, count_down, (rest.clone(), changed.clone()));
+
+    for _ in 0..100 {
+        let mut rest = rest.lock().expect("nobody keeps it");
+        let came = changed.wait_for_timeout(&mut rest, DEADLINE, |rest| **rest % 2 == 1);
+        assert!(came.expect("nobody dies"), "the other one took its turn");
+        *rest -= 1;
+        changed.notify_all().expect("this thread has an entry");
+    }
+    process.join().expect("it ends");
+    assert_eq!(rest.load(), 0);
+    let short = std::time::Duration::from_millis(10);
+    let mut rest = rest.lock().expect("nobody keeps it");
+    assert!(!changed.wait_for_timeout(&mut rest, short, |rest| **rest > 0).expect("nobody dies"));
+}
+
+#[poolctl::task]
+fn say_so(lock: RLock, said: Event, changed: Condition) {
+    let _guard = lock.acquire().expect("it is given back while the other one waits");
+    said.set();
+    changed.notify_all().expect("this thread has an entry");
+}
+
+pub(crate) fn a_condition_gives_a_recursive_lock_back_however_often_it_was_taken() {
+    let sandbox = Sandbox::new();
+    let (lock, said) = (RLock::new().expect("there is room"), Event::new().expect("there is room"));
+    let changed = Condition::new().expect("there is room");
+    let _once = lock.acquire().expect("it is free");
+    let mut again = lock.acquire().expect("it is this thread's");
+
+    let process = started(&sandbox, say_so, (lock.clone(), said.clone(), changed.clone()));
+    let came = changed.wait_for_timeout(&mut again, DEADLINE, |_| said.is_set());
+
+    assert!(came.expect("nobody dies"), "it was given back");
+    assert_eq!(lock.depth(), 2);
+    process.join().expect("it ends");
 }
