@@ -334,7 +334,8 @@ pub use process::{CurrentProcess, Process, ProcessBuilder, ProcessError, current
 pub use shared::{
     Array, Barrier, BoundedSemaphore, Condition, Element, Event, JoinableQueue, Lock, LockGuard, Locked,
     LockedArray, LockedArrayGuard, NothingUnfinished, ObjectError, Permit, Queue, QueueError, RLock,
-    RLockGuard, Semaphore, SharedMemory, SimpleQueue, Value, ValueGuard,
+    RLockGuard, Semaphore, ShareableItem, ShareableList, ShareableListError, SharedMemory, SimpleQueue,
+    Value, ValueGuard,
 };
 pub use task_error::{MapError, TaskError};
 pub use thread_pool::{

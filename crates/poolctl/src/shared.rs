@@ -11,6 +11,7 @@ mod meeting;
 mod memory;
 mod queue;
 mod semaphore;
+mod shareable_list;
 mod value;
 
 pub use self::array::Array;
@@ -25,6 +26,7 @@ pub use self::meeting::{Barrier, Condition, Event};
 pub use self::memory::SharedMemory;
 pub use self::queue::{Queue, QueueError, SimpleQueue};
 pub use self::semaphore::{BoundedSemaphore, Permit, Semaphore};
+pub use self::shareable_list::{ShareableItem, ShareableList, ShareableListError};
 pub use self::value::{Value, ValueGuard};
 
 use std::sync::Arc;
@@ -50,4 +52,20 @@ fn deserialize<'de, C: Cell, D: Deserializer<'de>>(deserializer: D) -> Result<Sh
     let file = attachments::take(descriptor).map_err(de::Error::custom)?;
     let count = usize::try_from(count).map_err(de::Error::custom)?;
     SharedCells::attach(file, count).map_err(de::Error::custom)
+}
+
+/// Cells that are a part of what travels.
+struct Travelling<'a, C>(&'a SharedCells<C>);
+struct Travelled<C>(SharedCells<C>);
+
+impl<C: Cell> Serialize for Travelling<'_, C> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize(self.0, serializer)
+    }
+}
+
+impl<'de, C: Cell> Deserialize<'de> for Travelled<C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize(deserializer).map(Self)
+    }
 }

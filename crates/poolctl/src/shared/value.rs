@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::home::ObjectError;
 use super::lock::{Lock, LockGuard};
+use super::{Travelled, Travelling};
 
 /// A value of plain data in memory that processes share, with a lock of its own.
 ///
@@ -232,20 +233,5 @@ impl<'de, T: Pod> Deserialize<'de> for Value<T> {
             return Err(serde::de::Error::custom("a shared value of another size"));
         }
         Ok(Self { cells, lock, kind: std::marker::PhantomData })
-    }
-}
-
-struct Travelling<'a>(&'a SharedCells<AtomicU64>);
-struct Travelled(SharedCells<AtomicU64>);
-
-impl Serialize for Travelling<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        super::serialize(self.0, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Travelled {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        super::deserialize(deserializer).map(Self)
     }
 }

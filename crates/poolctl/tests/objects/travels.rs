@@ -1,6 +1,9 @@
 //! How objects get to processes.
 
-use poolctl::{Connection, Lock, ObjectError, Pool, Process, Queue, Value, pipe, set_state, with_state};
+use poolctl::{
+    Connection, Lock, ObjectError, Pool, Process, Queue, ShareableItem, ShareableList, Value, pipe,
+    set_state, with_state,
+};
 use poolctl_testkit::{MARK, Sandbox};
 
 use crate::fixture::{pool, started};
@@ -86,4 +89,23 @@ pub(crate) fn places_are_used_again() {
 
     queue.put(&7).expect("there is room");
     assert_eq!(queue.get().expect("it is there"), 7);
+}
+
+#[poolctl::task]
+fn fill_in(list: ShareableList) -> bool {
+    let name = list.get(0).expect("it is there");
+    list.set(1, name.as_str().map_or(0, |name| i32::try_from(name.len()).expect("it is short"))).is_ok()
+        && list.update(2, |count| (count.as_int().unwrap_or(0) + 1).into()).is_ok()
+        && list.set(0, "far too long for it").is_err()
+}
+
+pub(crate) fn a_list_is_the_same_for_all() {
+    let sandbox = Sandbox::new();
+    let pool = pool(&sandbox, 2);
+    let list = ShareableList::new(["name".into(), ShareableItem::None, 0.into()]).expect("there is room");
+
+    let filled = pool.map(fill_in, vec![list.clone(); 50]).expect("they work");
+
+    assert!(filled.iter().all(|filled| *filled));
+    assert_eq!(list.to_vec().expect("nobody damaged it"), ["name".into(), 4.into(), 50.into()]);
 }
