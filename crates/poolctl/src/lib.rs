@@ -292,6 +292,7 @@ mod imap;
 mod init;
 mod kind;
 mod map;
+mod names;
 mod nested;
 mod outcomes;
 mod pipe;
@@ -311,6 +312,10 @@ pub use builder::{BuildError, PoolBuilder};
 pub use imap::{Imap, ImapUnordered};
 pub use init::init;
 pub use kind::{Commands, Gives, Kind, Lines, Native, OneTarget, Takes, Values};
+pub use names::{
+    AttachError, Attached, MAX_NAME_BYTES, NameError, PublishError, Published, attach, attach_timeout,
+    publish,
+};
 pub use nested::{CurrentPool, NestedResult, current_pool};
 pub use pipe::{Connection, PipeError, Receiver, Sender, channel, pipe};
 pub use pool::{ExitResult, MapResult, Pool};

@@ -24,7 +24,7 @@ use poolctl_worker::{DecodeError, EncodeError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use self::end::End;
+pub(crate) use self::end::End;
 
 #[cfg(doc)]
 use self::end::{MAX_INLINE_BYTES, TAG_HERE, TAG_IN_MEMFD};

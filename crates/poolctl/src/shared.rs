@@ -16,8 +16,8 @@ mod value;
 
 pub use self::array::Array;
 pub use self::element::Element;
-pub(crate) use self::home::HomeSeats;
 pub use self::home::ObjectError;
+pub(crate) use self::home::{HomeSeats, home_id, is_home, known_hosts, take_seat};
 pub use self::joinable_queue::{JoinableQueue, NothingUnfinished};
 pub use self::lock::{Lock, LockGuard, RLock, RLockGuard};
 pub use self::locked::Locked;

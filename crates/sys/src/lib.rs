@@ -19,6 +19,7 @@ pub mod inherited;
 pub mod limits;
 pub mod mapping;
 pub mod memfd;
+pub mod named;
 pub mod packet;
 pub mod pidfd;
 pub mod pipe;

@@ -20,6 +20,12 @@ pub fn set_subreaper() -> io::Result<()> {
     Ok(set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
+/// The effective user of this process.
+#[must_use]
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// The calling thread's id in the kernel, in this process's pid namespace.
 #[must_use]
 pub fn thread_id() -> u32 {

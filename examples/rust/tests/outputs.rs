@@ -50,6 +50,8 @@ examples!(
     barrier,
     deadlock,
     owner_died,
+    publish,
+    attach,
 );
 
 fn run(name: &str, program: &str) {

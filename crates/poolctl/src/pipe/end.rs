@@ -9,7 +9,7 @@ use poolctl_supervisor::now;
 use poolctl_sys::packet::{MAX_DESCRIPTORS, Received, Sent, Socket};
 use poolctl_sys::ready::{self, Wanted};
 use poolctl_sys::{ancillary, memfd, transfer};
-use poolctl_worker::{Decoder, Encoder, attachments};
+use poolctl_worker::{Decoder, EncodeError, Encoder, attachments};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -32,7 +32,7 @@ const LENGTH_BYTES: usize = size_of::<u64>();
 
 /// One end of a socketpair of packets.
 #[derive(Debug)]
-pub(super) struct End {
+pub(crate) struct End {
     socket: Socket,
     /// Kept for the next packet; whoever receives meanwhile has one of his own.
     buffer: Mutex<Vec<u8>>,
@@ -48,22 +48,37 @@ impl End {
         Ok(Self::of(Socket::from(self.as_fd().try_clone_to_owned()?)))
     }
 
-    fn of(socket: Socket) -> Self {
+    pub(crate) fn of(socket: Socket) -> Self {
         Self { socket, buffer: Mutex::new(Vec::new()) }
     }
 
     /// Sends a value; false if there was no room within `limit`.
-    pub(super) fn send(&self, value: &impl Serialize, limit: Option<Duration>) -> Result<bool, PipeError> {
+    pub(crate) fn send(&self, value: &impl Serialize, limit: Option<Duration>) -> Result<bool, PipeError> {
+        let (main, handles) = Self::encode(value).map_err(PipeError::Encode)?;
+        self.send_encoded(&main, handles, limit)
+    }
+
+    /// A value as it travels: its bytes, and the descriptors of its handles.
+    pub(crate) fn encode(value: &impl Serialize) -> Result<(Vec<u8>, Vec<Arc<OwnedFd>>), EncodeError> {
         let mut encoder = Encoder::new();
-        encoder.value(value).map_err(PipeError::Encode)?;
-        let (main, mut handles) = encoder.into_parts();
+        encoder.value(value)?;
+        Ok(encoder.into_parts())
+    }
+
+    /// Sends a value that was encoded before.
+    pub(crate) fn send_encoded(
+        &self,
+        main: &[u8],
+        mut handles: Vec<Arc<OwnedFd>>,
+        limit: Option<Duration>,
+    ) -> Result<bool, PipeError> {
         let length = (main.len() as u64).to_le_bytes();
         let pieces: &[IoSlice<'_>] = if main.len() > MAX_INLINE_BYTES {
-            let memfd = memfd::with_contents("poolctl-message", &main).map_err(PipeError::Refused)?;
+            let memfd = memfd::with_contents("poolctl-message", main).map_err(PipeError::Refused)?;
             handles.insert(0, Arc::new(memfd));
             &[IoSlice::new(&[TAG_IN_MEMFD]), IoSlice::new(&length), IoSlice::new(&PADDING)]
         } else {
-            &[IoSlice::new(&[TAG_HERE]), IoSlice::new(&main)]
+            &[IoSlice::new(&[TAG_HERE]), IoSlice::new(main)]
         };
         if handles.len() > MAX_DESCRIPTORS {
             return Err(PipeError::TooManyHandles { count: handles.len(), most: MAX_DESCRIPTORS - 1 });
@@ -88,7 +103,7 @@ impl End {
     }
 
     /// The next value; none if there was none within `limit`.
-    pub(super) fn receive<T: DeserializeOwned>(
+    pub(crate) fn receive<T: DeserializeOwned>(
         &self,
         limit: Option<Duration>,
     ) -> Result<Option<T>, PipeError> {

@@ -13,7 +13,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use poolctl_supervisor::{Seat, Seats, Taken, WorkerId};
 use poolctl_sync::{
@@ -36,9 +36,10 @@ pub enum ObjectError {
     /// There is no memory for what it holds.
     #[error("no memory for a shared object")]
     Memory(#[from] SharedError),
-    /// It is of a process that has not started this one.
+    /// It is of a process that has not started this one, and whose objects it has not attached by name.
     #[error(
-        "the object is of another host: a process uses its own objects, and those of the one that started it"
+        "the object is of another host: a process uses its own objects, those of the one that started it, and what it \
+         attached by name"
     )]
     Foreign,
     /// As many processes share objects already as can.
@@ -108,7 +109,7 @@ struct Reference {
 }
 
 /// What a child is told of its seat.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Told {
     host: u64,
     entries: u32,
@@ -167,8 +168,6 @@ impl Membership {
 
     /// That for the objects of `host`, whose segment is `file`.
     fn of(host: u64, file: OwnedFd) -> Result<Arc<Self>, ObjectError> {
-        /// That for the objects of the process that started this one.
-        static PARENTS: Mutex<Option<Arc<Membership>>> = Mutex::new(None);
         let home = home();
         if host == home.id {
             if !home.here.is_here() {
@@ -176,21 +175,75 @@ impl Membership {
             }
             return home.lock().host(host).map(|(_, membership)| Arc::clone(membership));
         }
-        let mut parents = PARENTS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = &*parents {
-            return if known.host == host { Ok(Arc::clone(known)) } else { Err(ObjectError::Foreign) };
+        let mut known = Known::lock();
+        if let Some(membership) = known.memberships.get(&host).and_then(Weak::upgrade) {
+            return Ok(membership);
         }
-        let told = seat::told().ok_or(ObjectError::Foreign)?;
-        let told: Told = serde_json::from_slice(told).map_err(|_| ObjectError::NoSeat)?;
-        if told.host != host {
-            return Err(ObjectError::Foreign);
-        }
+        let parents = parents_seat()?;
+        let is_parents = parents.as_ref().is_some_and(|told| told.host == host);
+        let told = if is_parents { parents } else { known.seats.get(&host).copied() };
+        let told = told.ok_or(ObjectError::Foreign)?;
         let Told { entries, lines, first, threads, slot, generation, .. } = told;
         let ticket = Ticket { entries, lines, first, threads, worker: WorkerId::new(slot, generation) };
         let member = Member::attach(file, ticket).map_err(ObjectError::Attach)?;
         let membership = Arc::new(Self::new(host, member));
-        *parents = Some(Arc::clone(&membership));
+        known.memberships.insert(host, Arc::downgrade(&membership));
+        if is_parents {
+            known.parents = Some(Arc::clone(&membership));
+        }
         Ok(membership)
+    }
+}
+
+/// This process's memberships with other hosts.
+#[derive(Debug, Default)]
+struct Known {
+    /// Seats that were told of by others than the parent.
+    seats: HashMap<u64, Told>,
+    memberships: HashMap<u64, Weak<Membership>>,
+    /// That with the parent is kept, since the next task may come with a handle again.
+    parents: Option<Arc<Membership>>,
+}
+
+impl Known {
+    fn lock() -> MutexGuard<'static, Self> {
+        static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The seat that the process which started this one gave it.
+fn parents_seat() -> Result<Option<Told>, ObjectError> {
+    let told = seat::told().map(serde_json::from_slice).transpose();
+    told.map_err(|_| ObjectError::NoSeat)
+}
+
+/// The host that this process is.
+pub(crate) fn home_id() -> u64 {
+    home().id
+}
+
+/// Whether it is the file of this process's objects.
+pub(crate) fn is_home(file: &Arc<OwnedFd>) -> bool {
+    matches!(&*home().lock(), Stage::Hosting(host, _) if Arc::ptr_eq(host.file(), file))
+}
+
+/// The other hosts with whom this process has a seat, and uses it.
+pub(crate) fn known_hosts() -> Vec<u64> {
+    let mut known = Known::lock();
+    known.memberships.retain(|_, membership| membership.strong_count() > 0);
+    let Known { seats, memberships, .. } = &mut *known;
+    seats.retain(|host, _| memberships.contains_key(host));
+    let parents = parents_seat().ok().flatten().map(|told| told.host);
+    parents.into_iter().chain(memberships.keys().copied()).collect()
+}
+
+/// Keeps a seat that a host has told of. What cannot be read is none: whoever needs it is told that it has none.
+pub(crate) fn take_seat(host: u64, told: &[u8]) {
+    if let Ok(told) = serde_json::from_slice::<Told>(told)
+        && told.host == host
+    {
+        Known::lock().seats.insert(host, told);
     }
 }
 

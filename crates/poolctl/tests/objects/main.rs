@@ -8,6 +8,7 @@
 mod fixture;
 mod locks;
 mod meetings;
+mod names;
 mod queues;
 mod soak;
 mod travels;
@@ -25,6 +26,9 @@ const TESTS: &[Test] = tests! {
     meetings: an_event_wakes_all, a_condition_hands_over, a_barrier_lets_all_go_on_together,
         a_condition_waits_with_a_locked_value,
         a_condition_gives_a_recursive_lock_back_however_often_it_was_taken, a_dead_party_breaks_the_barrier, a_dead_waiter_blocks_no_notification;
+    names: a_name_leads_another_program_to_the_same_objects, what_a_stranger_held_when_it_died_comes_back,
+        a_name_is_gone_with_its_last_user, a_publisher_that_dies_leaves_no_name, what_cannot_be_attached_is_told,
+        connections_that_say_nothing_are_in_nobody_s_way, strangers_come_and_go;
     queues: what_producers_put_consumers_get_once, a_queue_gives_back_what_does_not_fit, a_joined_queue_is_done, what_is_put_while_others_are_done_is_counted,
         who_finds_nothing_has_found_an_empty_queue,
         a_killed_producer_tears_nothing, who_joins_is_told_what_was_in_the_hands_of_the_dead,
@@ -36,5 +40,8 @@ const TESTS: &[Test] = tests! {
 
 fn main() -> ExitCode {
     poolctl::init();
+    if names::is_stranger() {
+        return names::stranger();
+    }
     run_tests(TESTS)
 }
