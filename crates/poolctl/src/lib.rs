@@ -340,7 +340,7 @@ pub use shared::{
     Array, Barrier, BoundedSemaphore, Condition, Element, Event, JoinableQueue, Lock, LockGuard, Locked,
     LockedArray, LockedArrayGuard, NothingUnfinished, ObjectError, Permit, Queue, QueueError, RLock,
     RLockGuard, Semaphore, ShareableItem, ShareableList, ShareableListError, SharedMemory, SimpleQueue,
-    Value, ValueGuard,
+    Value, ValueGuard, set_shm_limit, shm_used,
 };
 pub use task_error::{MapError, TaskError};
 pub use thread_pool::{

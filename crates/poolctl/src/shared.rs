@@ -23,7 +23,7 @@ pub use self::lock::{Lock, LockGuard, RLock, RLockGuard};
 pub use self::locked::Locked;
 pub use self::locked_array::{LockedArray, LockedArrayGuard};
 pub use self::meeting::{Barrier, Condition, Event};
-pub use self::memory::SharedMemory;
+pub use self::memory::{SharedMemory, set_shm_limit, shm_used};
 pub use self::queue::{Queue, QueueError, SimpleQueue};
 pub use self::semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use self::shareable_list::{ShareableItem, ShareableList, ShareableListError};

@@ -10,6 +10,7 @@
 //! each ordering is what it is, and what a death leaves behind stand in this crate's `README.md`.
 
 mod bell;
+mod budget;
 mod claim;
 #[cfg(not(loom))]
 mod host_end;
@@ -27,6 +28,7 @@ mod sync;
 #[cfg(not(loom))]
 mod worker_end;
 
+pub use budget::{set_limit, used};
 pub use claim::Claim;
 #[cfg(not(loom))]
 pub use host_end::{HostEnd, Lie, News, WorkerFds};

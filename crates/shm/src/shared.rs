@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 use poolctl_sys::mapping::Mapping;
 use poolctl_sys::memfd;
 
+use crate::budget::{Charge, OverLimit};
+
 /// A cell of shared memory: one of the unsigned atomics.
 pub trait Cell: sealed::Cell {}
 
@@ -43,6 +45,8 @@ pub struct SharedCells<C> {
     mapping: Option<Arc<Mapping>>,
     count: usize,
     cells: PhantomData<fn() -> C>,
+    /// Where it was made, until the last clone there is dropped.
+    charge: Option<Arc<Charge>>,
 }
 
 /// Why there is no shared memory.
@@ -56,6 +60,19 @@ pub enum SharedError {
         count: usize,
         /// How long each is, in bytes.
         size: usize,
+    },
+    /// The limit that was set for this process.
+    #[error(
+        "{bytes} bytes of shared memory are over the limit of {limit}, {used} of which are in use; raise it with \
+         `set_shm_limit`, or drop handles"
+    )]
+    OverLimit {
+        /// How much was asked for.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit: u64,
+        /// How much is in use.
+        used: u64,
     },
     /// The kernel has none left.
     #[error("no shared memory of {bytes} bytes")]
@@ -84,15 +101,18 @@ pub enum SharedError {
 }
 
 impl<C: Cell> SharedCells<C> {
-    /// `count` cells of 0. Their memory is taken here, so that a lack of it is an error and not a SIGBUS later.
+    /// `count` cells of 0. Their memory is taken here, so that a lack of it, or of what [`crate::set_limit`] allows, is
+    /// an error and not a SIGBUS later.
     ///
     /// # Errors
     /// [`SharedError`].
     pub fn new(count: usize) -> Result<Self, SharedError> {
         let bytes = bytes_of::<C>(count)?;
+        let charge = Charge::take(bytes as u64)
+            .map_err(|OverLimit { limit, used }| SharedError::OverLimit { bytes, limit, used })?;
         let file = memfd::sealed("poolctl-shared", bytes as u64)
             .map_err(|source| SharedError::NoMemory { bytes, source })?;
-        Self::map(file, count)
+        Ok(Self { charge: Some(Arc::new(charge)), ..Self::map(file, count)? })
     }
 
     /// `count` cells of 0, for tables that are mostly empty: memory is taken where something is stored, and where there is
@@ -131,7 +151,7 @@ impl<C: Cell> SharedCells<C> {
                 Some(Arc::new(mapping.map_err(|source| SharedError::Map { bytes, source })?))
             }
         };
-        Ok(Self { file: Arc::new(file), mapping, count, cells: PhantomData })
+        Ok(Self { file: Arc::new(file), mapping, count, cells: PhantomData, charge: None })
     }
 
     /// What other processes attach.
@@ -163,6 +183,7 @@ impl<C> Clone for SharedCells<C> {
             mapping: self.mapping.clone(),
             count: self.count,
             cells: PhantomData,
+            charge: self.charge.clone(),
         }
     }
 }

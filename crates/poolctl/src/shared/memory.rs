@@ -21,11 +21,36 @@ pub struct SharedMemory {
     cells: SharedCells<AtomicU8>,
 }
 
+/// From now on nothing is shared that would bring the shared memory of this process above so many bytes: [`SharedMemory`],
+/// arrays, values, lists and queues that it has made and of which it has a handle. No limit by default. What large arguments
+/// and results of a pool take is limited by [`shm_limit`](crate::PoolBuilder::shm_limit).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let memory = poolctl::SharedMemory::new(3 << 20)?;
+/// poolctl::set_shm_limit(poolctl::shm_used() + (1 << 20));
+/// let error = poolctl::SharedMemory::new(2 << 20).unwrap_err();
+/// assert!(error.to_string().contains("2097152 bytes of shared memory are over the limit"));
+/// drop(memory);
+/// poolctl::SharedMemory::new(2 << 20)?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn set_shm_limit(bytes: u64) {
+    poolctl_shm::set_limit(bytes);
+}
+
+/// How much shared memory is counted against [`set_shm_limit`] at this moment, in bytes.
+#[must_use]
+pub fn shm_used() -> u64 {
+    poolctl_shm::used()
+}
+
 impl SharedMemory {
     /// `bytes` bytes of 0.
     ///
     /// # Errors
-    /// There is no memory for them.
+    /// There is no memory for them, or [`set_shm_limit`] allows no more.
     pub fn new(bytes: usize) -> Result<Self, SharedError> {
         Ok(Self { cells: SharedCells::new(bytes)? })
     }

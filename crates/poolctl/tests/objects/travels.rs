@@ -1,8 +1,8 @@
 //! How objects get to processes.
 
 use poolctl::{
-    Connection, Lock, ObjectError, Pool, Process, Queue, ShareableItem, ShareableList, Value, pipe,
-    set_state, with_state,
+    Array, Connection, Lock, ObjectError, Pool, Process, Queue, ShareableItem, ShareableList, SharedMemory,
+    Value, pipe, set_state, with_state,
 };
 use poolctl_testkit::{MARK, Sandbox};
 
@@ -108,4 +108,28 @@ pub(crate) fn a_list_is_the_same_for_all() {
 
     assert!(filled.iter().all(|filled| *filled));
     assert_eq!(list.to_vec().expect("nobody damaged it"), ["name".into(), 4.into(), 50.into()]);
+}
+
+pub(crate) fn memory_over_the_limit_is_an_error_where_it_is_made() {
+    let before = poolctl::shm_used();
+    poolctl::set_shm_limit(before + (4 << 20));
+
+    let array = Array::<f64>::new(1 << 18).expect("2 MiB are not too much");
+    let too_much = [
+        Array::<f64>::new(1 << 19).map(|_| ()).expect_err("4 MiB more are").to_string(),
+        Queue::<u8>::with_capacity(4 << 20).map(|_| ()).expect_err("and so is a queue").to_string(),
+    ];
+    let clone = array.clone();
+    drop(array);
+    assert_eq!(poolctl::shm_used(), before + (2 << 20), "a clone keeps it");
+    drop(clone);
+    let all = Array::<f64>::new(1 << 19);
+    poolctl::set_shm_limit(u64::MAX);
+
+    assert!(too_much[0].contains("are over the limit of"), "{}", too_much[0]);
+    assert_eq!(too_much[1], "no memory for a shared object");
+    drop(all.expect("what was dropped is free again"));
+    assert_eq!(poolctl::shm_used(), before);
+    let endless = SharedMemory::new(1 << 50).expect_err("no machine has that");
+    assert_eq!(endless.to_string(), "no shared memory of 1125899906842624 bytes");
 }
