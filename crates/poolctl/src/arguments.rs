@@ -1,5 +1,7 @@
 //! How the arguments of tasks get into a block, and their results out of what comes back.
 
+use std::sync::Arc;
+
 use poolctl_supervisor::{Attachment, Held, Lodged, Parcels};
 use poolctl_worker::travel::{Parcel, parcel_base};
 use poolctl_worker::{Decoder, Encoder, Task};
@@ -45,8 +47,8 @@ pub(crate) fn write_arguments<T: Task>(args: &T::Args, into: &mut Batch<'_>) -> 
 /// The descriptors of an item, the parcel with its large buffers last.
 #[cold]
 pub(crate) fn pack(encoder: &Encoder<'_>, parcels: &Parcels) -> Result<Luggage, TaskError> {
-    let files = encoder.attachments().iter().cloned();
-    let mut attachments: Vec<_> = files.map(Attachment::File).collect();
+    let files = encoder.attachments().iter().map(Arc::clone);
+    let mut attachments: Vec<_> = files.map(|file| Attachment::File(Arc::new(file))).collect();
     let bytes = encoder.parcel_bytes();
     if bytes > 0 {
         let parcel = parcels.take(bytes).map_err(|source| TaskError::NoRoom { source })?;

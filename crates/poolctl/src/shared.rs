@@ -17,7 +17,7 @@ mod value;
 pub use self::array::Array;
 pub use self::element::Element;
 pub use self::home::ObjectError;
-pub(crate) use self::home::{HomeSeats, home_id, is_home, known_hosts, take_seat};
+pub(crate) use self::home::{HomeSeats, home_id, known_hosts, take_seat};
 pub use self::joinable_queue::{JoinableQueue, NothingUnfinished};
 pub use self::lock::{Lock, LockGuard, RLock, RLockGuard};
 pub use self::locked::Locked;
@@ -28,8 +28,6 @@ pub use self::queue::{Queue, QueueError, SimpleQueue};
 pub use self::semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use self::shareable_list::{ShareableItem, ShareableList, ShareableListError};
 pub use self::value::{Value, ValueGuard};
-
-use std::sync::Arc;
 
 use poolctl_shm::{Cell, SharedCells};
 use poolctl_worker::attachments;
@@ -43,7 +41,7 @@ struct Reference {
 }
 
 fn serialize<C: Cell, S: Serializer>(cells: &SharedCells<C>, serializer: S) -> Result<S::Ok, S::Error> {
-    let descriptor = attachments::attach(Arc::clone(cells.file())).map_err(ser::Error::custom)?;
+    let descriptor = attachments::attach(cells.file().clone()).map_err(ser::Error::custom)?;
     Reference { descriptor, count: cells.cells().len() as u64 }.serialize(serializer)
 }
 

@@ -1,5 +1,6 @@
 //! Items as they come from an input: many in one piece of memory.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -34,11 +35,16 @@ pub enum Shape {
     Slices,
 }
 
+/// Whatever has a descriptor. What else it has stays as long as the item may still be sent.
+pub trait Descriptor: AsFd + fmt::Debug + Send + Sync {}
+
+impl<T: AsFd + fmt::Debug + Send + Sync> Descriptor for T {}
+
 /// A descriptor that goes to a native worker together with an item.
 #[derive(Debug, Clone)]
 pub enum Attachment {
     /// Any file.
-    File(Arc<OwnedFd>),
+    File(Arc<dyn Descriptor>),
     /// A parcel, to be read.
     Reader(Arc<Parcel>),
     /// A parcel, to be written too.

@@ -161,8 +161,9 @@ fn recovery(host: &mut Host) -> Outcome<()> {
 
 fn start(host: &Host, ticket: Ticket, place: Place, part: &str, file: BorrowedFd<'_>) -> Outcome<Pidfd> {
     let path = CString::new(env::current_exe()?.as_os_str().as_bytes())?;
-    let Ticket { entries, lines, first, threads, .. } = ticket;
-    let numbers = [entries, lines, first, threads, place.line, place.extra].map(|number| number.to_string());
+    let Ticket { entries, lines, rows, first, threads, .. } = ticket;
+    let numbers =
+        [entries, lines, rows, first, threads, place.line, place.extra].map(|number| number.to_string());
     let mut arguments = vec![CString::new(part)?];
     for number in numbers {
         arguments.push(CString::new(number)?);
@@ -187,8 +188,10 @@ fn start(host: &Host, ticket: Ticket, place: Place, part: &str, file: BorrowedFd
 /// The second process.
 fn other(part: &str, numbers: &[String]) -> Outcome<()> {
     let numbers = numbers.iter().map(|number| number.parse()).collect::<Result<Vec<u32>, _>>()?;
-    let [entries, lines, first, threads, line, extra] = numbers[..] else { return Err("six numbers".into()) };
-    let ticket = Ticket { entries, lines, first, threads, worker: WorkerId::new(1, 0) };
+    let [entries, lines, rows, first, threads, line, extra] = numbers[..] else {
+        return Err("seven numbers".into());
+    };
+    let ticket = Ticket { entries, lines, rows, first, threads, worker: WorkerId::new(1, 0) };
     let place = Place { line, extra };
     let member = Member::attach(inherited::take(3)?, ticket)?;
     let file = inherited::take(4)?;

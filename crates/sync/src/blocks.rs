@@ -1,6 +1,7 @@
 //! Which block of a host's table each process has: plain numbers, which can be given away before there is a table.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use poolctl_types::WorkerId;
 
@@ -45,7 +46,7 @@ impl Blocks {
     #[must_use]
     pub fn of_host(&self, worker: WorkerId) -> Ticket {
         let Capacity { host_threads, lines, .. } = self.capacity;
-        Ticket { entries: self.entries, lines, first: 0, threads: host_threads, worker }
+        Ticket { entries: self.entries, lines, rows: self.rows(), first: 0, threads: host_threads, worker }
     }
 
     /// Gives a block to a process life. It must have ended, and been recovered, before another gets the block. Blocks that
@@ -62,7 +63,7 @@ impl Blocks {
         } else {
             self.free.pop_front().ok_or(NoBlock { processes })?
         };
-        Ok(Ticket { entries: self.entries, lines, first, threads, worker })
+        Ok(Ticket { entries: self.entries, lines, rows: self.rows(), first, threads, worker })
     }
 
     /// Takes a block back, which was given and has not come back yet; any other changes nothing.
@@ -75,8 +76,14 @@ impl Blocks {
         }
     }
 
-    /// One more than the highest number that a block's first entry makes, divided by its entries.
-    pub(crate) fn hands(&self) -> u32 {
+    /// The rows of all blocks but the host's that were ever given away.
+    pub(crate) fn given_rows(&self) -> Range<usize> {
+        let Capacity { threads, host_threads, .. } = self.capacity;
+        host_threads.div_ceil(threads) as usize..self.given.div_ceil(threads) as usize
+    }
+
+    /// How many rows there are: one more than the highest [`Ticket::row`].
+    pub(crate) fn rows(&self) -> u32 {
         self.entries / self.capacity.threads + 1
     }
 

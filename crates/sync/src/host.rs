@@ -3,7 +3,7 @@
 //! It keeps privately which blocks and which objects there are, and looks only there for what is to be done; what it
 //! reads in the segment decides about the one word it stands in. It waits for nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 
@@ -16,9 +16,13 @@ use crate::blocks::{Blocks, NoBlock};
 use crate::entry::Entry;
 use crate::ground::{Ground, LINE, Place};
 use crate::joined::{Joined, RawJoinableQueue};
-use crate::member::{Member, Ticket};
+use crate::lines::Lines;
+use crate::member::{HOSTS_ROW, Member, Ticket};
 use crate::token::Token;
 use crate::{barrier, joined, queue, semaphore, word};
+
+/// How many objects are released at least before it is looked who uses them.
+const LEAST_RELEASED: usize = 64;
 
 /// How much a host has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +38,10 @@ pub struct Capacity {
 }
 
 impl Default for Capacity {
-    /// 2001 processes, 2048 threads of the host and 31 of each other, and a million lines: as much as tokens can say. It
-    /// is 96 MiB of addresses, and memory where they are used.
+    /// 2001 processes, 2048 threads of the host and 31 of each other, as many as tokens can say, and 262144 lines. It is
+    /// 115 MiB of addresses, and memory where they are used.
     fn default() -> Self {
-        Self { processes: 2001, threads: 31, host_threads: 2048, lines: 1 << 20 }
+        Self { processes: 2001, threads: 31, host_threads: 2048, lines: 1 << 18 }
     }
 }
 
@@ -102,10 +106,11 @@ pub struct Host {
     objects: BTreeMap<Place, Kind>,
     /// Joinable queues whose makers use them still.
     joined: BTreeMap<Place, Weak<Joined>>,
-    /// Lines behind the last object that was ever made.
-    fresh: u32,
-    /// Places of objects that are gone, oldest first.
-    gone: VecDeque<Place>,
+    /// Objects that the host has no use for, and others may.
+    released: Vec<Place>,
+    /// How many those may become before it is looked which of them others use still.
+    most_released: usize,
+    lines: Lines,
     member: Member,
 }
 
@@ -124,7 +129,7 @@ impl Host {
     /// [`CreateError::Segment`], and the blocks.
     pub fn with_blocks(worker: WorkerId, blocks: Blocks) -> Result<Self, (CreateError, Blocks)> {
         let ticket = blocks.of_host(worker);
-        let ground = match Ground::new(ticket.entries as usize, ticket.lines as usize) {
+        let ground = match Ground::new(ticket.entries as usize, ticket.lines as usize, ticket.rows as usize) {
             Ok(ground) => ground,
             Err(source) => return Err((CreateError::Segment { source }, blocks)),
         };
@@ -135,8 +140,9 @@ impl Host {
             blocks,
             objects: BTreeMap::new(),
             joined: BTreeMap::new(),
-            fresh: 0,
-            gone: VecDeque::new(),
+            released: Vec::new(),
+            most_released: LEAST_RELEASED,
+            lines: Lines::new(ticket.lines),
             member,
         })
     }
@@ -225,7 +231,7 @@ impl Host {
     /// How many hands a joinable queue is to have: one for each process there can be.
     #[must_use]
     pub fn hands(&self) -> u32 {
-        self.blocks.hands()
+        self.blocks.rows()
     }
 
     /// From now on says for the dead what they had in hand, as long as somebody here has the queue.
@@ -234,30 +240,48 @@ impl Host {
         self.joined.insert(queue.queue().place(), Arc::downgrade(queue.joined()));
     }
 
+    /// Forgets an object of which the host has no handle and sends none any more, as soon as no process holds it
+    /// ([`Member::set_held`]); its words may be another's then.
+    pub fn release(&mut self, place: Place) {
+        self.released.push(place);
+        if self.released.len() >= self.most_released {
+            self.sweep();
+        }
+    }
+
+    /// Forgets what was released and nobody holds.
+    fn sweep(&mut self) {
+        let is_held =
+            |place: &Place| self.blocks.given_rows().any(|row| self.ground.is_held(row, place.line));
+        let is_pinned = |place: &Place| self.ground.is_held(HOSTS_ROW, place.line);
+        let (stays, goes): (Vec<Place>, Vec<Place>) =
+            self.released.iter().copied().filter(|place| !is_pinned(place)).partition(is_held);
+        self.most_released = (2 * stays.len()).max(LEAST_RELEASED);
+        self.released = stays;
+        goes.into_iter().for_each(|place| self.remove(place));
+    }
+
     /// Forgets an object that nobody uses any more; its words may be another's soon.
     pub fn remove(&mut self, place: Place) {
         self.joined.remove(&place);
         if self.objects.remove(&place).is_some() {
-            self.gone.push_back(place);
+            self.lines.give_back(place.line, place.lines());
         }
     }
 
     fn create(&mut self, kind: Kind, extra: u32) -> Result<Place, CreateError> {
-        let all = self.ground.lines();
+        self.place(kind, extra).or_else(|_| {
+            self.sweep();
+            self.place(kind, extra)
+        })
+    }
+
+    fn place(&mut self, kind: Kind, extra: u32) -> Result<Place, CreateError> {
         let lines = Place { line: 0, extra }.lines();
-        let place = if self.fresh as usize + lines <= all {
-            let place = Place { line: self.fresh, extra };
-            self.fresh += u32::try_from(lines).expect("there are fewer lines than that");
-            place
-        } else {
-            let fits = self.gone.iter().position(|gone| gone.lines() == lines);
-            let Some(gone) = fits.and_then(|at| self.gone.remove(at)) else {
-                let gone: usize = self.gone.iter().map(|gone| gone.lines()).sum();
-                let free = all - self.fresh as usize + gone;
-                return Err(CreateError::Full { lines, free, all });
-            };
-            Place { line: gone.line, extra }
-        };
+        let line = self.lines.take(lines);
+        let lines = lines as usize;
+        let full = || CreateError::Full { lines, free: self.lines.free(), all: self.ground.lines() };
+        let place = Place { line: line.ok_or_else(full)?, extra };
         let words = self.ground.object(place).expect("an object lies in the segment");
         words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         self.objects.insert(place, kind);
@@ -271,6 +295,7 @@ impl Host {
         let recovered = self.mark(ticket);
         self.wake_all();
         self.blocks.give_back(ticket);
+        self.sweep();
         recovered
     }
 
@@ -282,6 +307,9 @@ impl Host {
         let mut recovered = Recovered::default();
         for (&place, kind) in &self.objects {
             let Some(words) = self.ground.object(place) else { continue };
+            if self.ground.is_held(ticket.row(), place.line) {
+                self.ground.set_held(ticket.row(), place.line, false);
+            }
             match kind {
                 Kind::Lock if word::mark_dead(&words[0], is_dead) => recovered.locks.push(place),
                 Kind::Barrier if barrier::recover(words, is_dead) => recovered.barriers.push(place),
@@ -311,7 +339,7 @@ impl Host {
     pub fn wake_all(&self) {
         for (place, kind) in &self.objects {
             let words = if *kind == Kind::Queue { place.lines() } else { 1 };
-            for word in (place.line..).take(words).filter_map(|line| self.ground.word(line)) {
+            for word in (place.line..place.line + words).filter_map(|line| self.ground.word(line)) {
                 futex::wake(word, u32::MAX);
             }
         }

@@ -36,6 +36,8 @@ mod host;
 #[cfg(not(loom))]
 mod joined;
 #[cfg(not(loom))]
+mod lines;
+#[cfg(not(loom))]
 mod lock;
 #[cfg(all(test, loom))]
 mod loom_tests;

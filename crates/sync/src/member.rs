@@ -28,12 +28,21 @@ pub struct Ticket {
     pub entries: u32,
     /// How many lines of objects follow.
     pub lines: u32,
+    /// How many processes there can be: as many rows follow.
+    pub rows: u32,
     /// The first entry of the process's block.
     pub first: u32,
     /// How many entries its block has: as many threads may use objects at the same time.
     pub threads: u32,
     /// Who the process is.
     pub worker: WorkerId,
+}
+
+impl Ticket {
+    /// Which row of bits is the process's, and which hand of a joinable queue.
+    pub(crate) fn row(&self) -> usize {
+        if self.threads == 0 { usize::MAX } else { self.first.div_ceil(self.threads) as usize }
+    }
 }
 
 /// Why a process could not become a member.
@@ -106,6 +115,9 @@ struct Taken {
     token: Token,
 }
 
+/// The row of the host, whose handles it knows without: what can never go.
+pub(crate) const HOSTS_ROW: usize = 0;
+
 thread_local! {
     /// The membership that was used last, and who this thread is in it.
     static LAST: Cell<Option<(u64, Token)>> = const { Cell::new(None) };
@@ -122,7 +134,8 @@ impl Member {
         if end.is_none_or(|end| end > ticket.entries) || ticket.entries > 1 << 16 {
             return Err(AttachError::Ticket { ticket });
         }
-        let ground = Ground::attach(file, ticket.entries as usize, ticket.lines as usize)
+        let Ticket { entries, lines, rows, .. } = ticket;
+        let ground = Ground::attach(file, entries as usize, lines as usize, rows as usize)
             .map_err(|source| AttachError::Segment { source })?;
         Ok(Self::new(ground, ticket))
     }
@@ -141,6 +154,17 @@ impl Member {
     #[must_use]
     pub fn worker(&self) -> WorkerId {
         self.0.ticket.worker
+    }
+
+    /// Says that this process has a handle to an object, or has none any more. Until then the object stays.
+    pub fn set_held(&self, place: Place, is_held: bool) {
+        self.0.ground.set_held(self.0.ticket.row(), place.line, is_held);
+    }
+
+    /// Says that handles to an object are on their way to where nobody learns of their arrival: it stays as long as the
+    /// host does.
+    pub fn pin(&self, place: Place) {
+        self.0.ground.set_held(HOSTS_ROW, place.line, true);
     }
 
     /// The segment, for others to attach.

@@ -444,8 +444,7 @@ impl RawQueue {
 
 /// Which hand is that of a process.
 fn hand_of(ticket: Ticket, hands: u32) -> Option<usize> {
-    let hand = ticket.first.checked_div(ticket.threads)?;
-    (hand < hands).then_some(hand as usize)
+    Some(ticket.row()).filter(|hand| *hand < hands as usize)
 }
 
 fn words_for(bytes: usize) -> usize {

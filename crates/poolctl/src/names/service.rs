@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,10 +18,11 @@ use poolctl_sys::pidfd::Pidfd;
 use poolctl_sys::poller::{Interest, Poller};
 use poolctl_sys::process;
 use poolctl_sys::ready::{self, Wanted};
+use poolctl_worker::attachments::Luggage;
 
 use super::{Greeting, Hello, VERSION};
 use crate::pipe::{End, PipeError};
-use crate::shared::{HomeSeats, home_id, is_home};
+use crate::shared::{HomeSeats, home_id};
 
 const WAKER: u64 = 0;
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -33,7 +34,7 @@ const REST: Duration = Duration::from_millis(100);
 pub(super) struct Value {
     pub(super) kind: &'static str,
     pub(super) main: Vec<u8>,
-    pub(super) handles: Vec<Arc<OwnedFd>>,
+    pub(super) handles: Vec<Arc<dyn Luggage>>,
 }
 
 /// Why nothing was published.
@@ -107,7 +108,7 @@ fn service() -> Result<Arc<Service>, Refused> {
 pub(super) fn publish(address: &[u8], value: Value) -> Result<u64, Refused> {
     let service = service()?;
     let listener = Listener::bind(address).map_err(Refused::System)?;
-    let needs_seat = value.handles.iter().any(is_home);
+    let needs_seat = value.handles.iter().any(|handle| handle.kept().is_some());
     let mut state = service.lock();
     let publication = state.number();
     let what = Publication { listener, value, needs_seat, is_published: true, users: 0 };

@@ -9,7 +9,8 @@ use poolctl_supervisor::now;
 use poolctl_sys::packet::{MAX_DESCRIPTORS, Received, Sent, Socket};
 use poolctl_sys::ready::{self, Wanted};
 use poolctl_sys::{ancillary, memfd, transfer};
-use poolctl_worker::{Decoder, EncodeError, Encoder, attachments};
+use poolctl_worker::attachments::{self, Luggage};
+use poolctl_worker::{Decoder, EncodeError, Encoder};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -29,6 +30,9 @@ pub(super) const TAG_IN_MEMFD: u8 = 1;
 static PADDING: [u8; MAX_INLINE_BYTES - LENGTH_BYTES] = [0; MAX_INLINE_BYTES - LENGTH_BYTES];
 
 const LENGTH_BYTES: usize = size_of::<u64>();
+
+/// A value as it travels: its bytes, and the descriptors of its handles.
+pub(crate) type Encoded = (Vec<u8>, Vec<Arc<dyn Luggage>>);
 
 /// One end of a socketpair of packets.
 #[derive(Debug)]
@@ -58,8 +62,7 @@ impl End {
         self.send_encoded(&main, handles, limit)
     }
 
-    /// A value as it travels: its bytes, and the descriptors of its handles.
-    pub(crate) fn encode(value: &impl Serialize) -> Result<(Vec<u8>, Vec<Arc<OwnedFd>>), EncodeError> {
+    pub(crate) fn encode(value: &impl Serialize) -> Result<Encoded, EncodeError> {
         let mut encoder = Encoder::new();
         encoder.value(value)?;
         Ok(encoder.into_parts())
@@ -69,7 +72,7 @@ impl End {
     pub(crate) fn send_encoded(
         &self,
         main: &[u8],
-        mut handles: Vec<Arc<OwnedFd>>,
+        mut handles: Vec<Arc<dyn Luggage>>,
         limit: Option<Duration>,
     ) -> Result<bool, PipeError> {
         let length = (main.len() as u64).to_le_bytes();
@@ -83,6 +86,7 @@ impl End {
         if handles.len() > MAX_DESCRIPTORS {
             return Err(PipeError::TooManyHandles { count: handles.len(), most: MAX_DESCRIPTORS - 1 });
         }
+        handles.iter().for_each(|handle| handle.leaves());
         let handles: Vec<BorrowedFd<'_>> = handles.iter().map(AsFd::as_fd).collect();
         let until = limit.map(|limit| now() + limit);
         loop {

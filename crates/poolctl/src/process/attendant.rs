@@ -23,6 +23,8 @@ use poolctl_sys::pidfd::Pidfd;
 use poolctl_sys::poller::{Interest, Poller};
 use poolctl_sys::{pipe, transfer};
 
+use poolctl_worker::attachments::Kept;
+
 use super::launch::Launch;
 use super::serve::{LINE, MARK, MAX_ANSWER_BYTES};
 use super::{ProcessError, SIGKILL};
@@ -58,19 +60,18 @@ struct State {
     members: HashMap<WorkerId, Member>,
 }
 
-/// A process that was asked for and has not ended. `line` is the host's end of its socketpair. Its seat is given back when
-/// this is dropped, which is when it is dead.
+/// A process that was asked for and has not ended. `line` is the host's end of its socketpair.
 enum Member {
-    Starting {
-        tell: SyncSender<Result<Arc<Child>, ProcessError>>,
-        line: OwnedFd,
-        seat: Option<Box<dyn Taken>>,
-    },
-    Living {
-        child: Arc<Child>,
-        line: OwnedFd,
-        seat: Option<Box<dyn Taken>>,
-    },
+    Starting { tell: SyncSender<Result<Arc<Child>, ProcessError>>, line: OwnedFd, ties: Ties },
+    Living { child: Arc<Child>, line: OwnedFd, ties: Ties },
+}
+
+/// What a process has of this one's shared objects. Dropped when it is dead.
+struct Ties {
+    /// Its seat among those who share them, given back first.
+    _seat: Option<Box<dyn Taken>>,
+    /// Objects that it was given.
+    _kept: Vec<Kept>,
 }
 
 /// A process that was started.
@@ -103,7 +104,8 @@ pub(super) fn start(launch: Launch) -> Result<Arc<Child>, ProcessError> {
     let worker = WorkerId::new(0, household.next.fetch_add(1, Ordering::Relaxed));
     let (seat_told, seat) =
         HomeSeats.take(worker).map_or_else(Default::default, |seat| (seat.told, Some(seat.taken)));
-    let (near, far) = launch.into_line(seat_told)?;
+    let (near, far, kept) = launch.into_line(seat_told)?;
+    let ties = Ties { _seat: seat, _kept: kept };
     let (tell, told) = sync_channel(1);
     {
         let mut state = household.lock();
@@ -114,7 +116,7 @@ pub(super) fn start(launch: Launch) -> Result<Arc<Child>, ProcessError> {
         let program = household.program.as_os_str().as_bytes();
         let fds = vec![(stdout, 1), (stderr, 2), (far, LINE)];
         keeper.spawn(worker, program, &[program], &env, fds).map_err(ProcessError::Prepare)?;
-        members.insert(worker, Member::Starting { tell, line: near, seat });
+        members.insert(worker, Member::Starting { tell, line: near, ties });
         household.send(keeper);
     }
     told.recv().unwrap_or(Err(ProcessError::KeeperDied))
@@ -191,7 +193,7 @@ impl Household {
     fn hear(self: &Arc<Self>, state: &mut State, report: Report) {
         match report {
             Report::Spawned { worker, pidfd, .. } => {
-                let Some(Member::Starting { tell, line, seat }) = state.members.remove(&worker) else {
+                let Some(Member::Starting { tell, line, ties }) = state.members.remove(&worker) else {
                     return;
                 };
                 let pidfd = match pidfd {
@@ -213,7 +215,7 @@ impl Household {
                     end: Mutex::new(None),
                     ended: Condvar::new(),
                 });
-                state.members.insert(worker, Member::Living { child: Arc::clone(&child), line, seat });
+                state.members.insert(worker, Member::Living { child: Arc::clone(&child), line, ties });
                 // Whoever asked waits for this.
                 tell.send(Ok(child)).unwrap_or_default();
             }
@@ -229,9 +231,9 @@ impl Household {
                 if let Some(keeper) = &mut state.keeper {
                     keeper.reap(worker);
                 }
-                if let Some(Member::Living { child, line, seat }) = state.members.remove(&worker) {
+                if let Some(Member::Living { child, line, ties }) = state.members.remove(&worker) {
                     // Who learns of its end finds free what it held.
-                    drop(seat);
+                    drop(ties);
                     child.settle(exit, answer(&line));
                 }
             }
@@ -266,11 +268,11 @@ impl Household {
                 Member::Starting { tell, .. } => {
                     tell.send(Err(ProcessError::KeeperDied)).unwrap_or_default();
                 }
-                Member::Living { child, line, seat } => {
+                Member::Living { child, line, ties } => {
                     if !matches!(child.pidfd.wait_for_end(Some(KILLED_TIMEOUT)), Ok(true)) {
                         tracing::error!(pid = child.pid(), "a process outlives its dead keeper");
                     }
-                    drop(seat);
+                    drop(ties);
                     child.settle(Exit::Signal(SIGKILL), answer(&line));
                 }
             }

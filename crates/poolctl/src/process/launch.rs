@@ -12,6 +12,7 @@ use poolctl_protocol::{FLAG_IN_MEMFD, Frame, Kind};
 use poolctl_sys::packet::MAX_DESCRIPTORS;
 use poolctl_sys::{ancillary, memfd, pipe};
 use poolctl_worker::Task;
+use poolctl_worker::attachments::{Kept, Luggage};
 use poolctl_worker::travel::Encoder;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ pub(super) struct Launch {
 /// Encoded arguments.
 pub(super) struct Arguments {
     main: Vec<u8>,
-    attachments: Vec<Arc<OwnedFd>>,
+    attachments: Vec<Arc<dyn Luggage>>,
 }
 
 /// What stands in the frame besides the arguments.
@@ -76,9 +77,11 @@ pub(super) fn encoded<T: Task>(args: T::Args) -> Result<Arguments, ProcessError>
 }
 
 impl Launch {
-    /// The two ends of the child's line: the host's, and the child's, in which the frame waits to be read.
-    pub(super) fn into_line(self, seat: Vec<u8>) -> Result<(OwnedFd, OwnedFd), ProcessError> {
+    /// The two ends of the child's line: the host's, and the child's, in which the frame waits to be read. And what must
+    /// stay as long as the child may not have read it.
+    pub(super) fn into_line(self, seat: Vec<u8>) -> Result<(OwnedFd, OwnedFd, Vec<Kept>), ProcessError> {
         let Arguments { mut main, mut attachments } = (self.encode)()?;
+        let kept = attachments.iter().filter_map(|one| one.kept()).collect();
         let mut flags = 0;
         if main.len() > MAX_INLINE_BYTES {
             let memfd = memfd::with_contents("poolctl-arguments", &main).map_err(ProcessError::Prepare)?;
@@ -104,7 +107,7 @@ impl Launch {
         let (near, far) = pipe::stream_pair().map_err(ProcessError::Prepare)?;
         let descriptors: Vec<_> = attachments.iter().map(AsFd::as_fd).collect();
         send_all(near.as_fd(), &frame, &descriptors).map_err(ProcessError::Prepare)?;
-        Ok((near, far))
+        Ok((near, far, kept))
     }
 }
 

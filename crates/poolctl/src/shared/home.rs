@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -21,7 +21,8 @@ use poolctl_sync::{
     Ticket,
 };
 use poolctl_sys::fork_mark::ForkMark;
-use poolctl_worker::{attachments, seat};
+use poolctl_worker::attachments::{self, Kept, Luggage};
+use poolctl_worker::seat;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use poolctl_shm::SharedError;
@@ -48,7 +49,7 @@ pub enum ObjectError {
     /// This is a forked copy of the process whose objects they are.
     #[error("a forked copy of a process cannot use its shared objects")]
     Forked,
-    /// The segment of the objects, 96 MiB of addresses, cannot be mapped into this process.
+    /// The segment of the objects, 115 MiB of addresses, cannot be mapped into this process.
     #[error("cannot use the shared objects of the process that started this one")]
     Attach(#[source] AttachError),
     /// The handle leads nowhere.
@@ -63,6 +64,8 @@ pub(super) struct Membership {
     pub(super) member: Member,
     /// How often recursive locks are held, for all handles of this process to one: by its line.
     recursive: Mutex<HashMap<u32, RawRLock>>,
+    /// Objects of another process to which this one has handles, by their lines.
+    holds: Mutex<HashMap<u32, Weak<Hold>>>,
 }
 
 /// An object: where it is, and how it is used here.
@@ -70,16 +73,42 @@ pub(super) struct Membership {
 pub(super) struct Object {
     membership: Arc<Membership>,
     pub(super) place: Place,
-    /// In the process that made it; none where the handle came from there.
-    made: Option<Arc<Made>>,
+    tie: Tie,
 }
 
-/// What the process that made an object knows of it.
+/// What keeps an object as long as there are handles to it.
+#[derive(Debug, Clone)]
+enum Tie {
+    /// In the process that made it.
+    Made(Arc<Made>),
+    /// In another one.
+    Held { _hold: Arc<Hold> },
+    /// In the process that made it, where the handle came back to: it was sent for good, so it stays.
+    Pinned,
+}
+
+/// What the process that made an object knows of it. Handles on their way have it, too.
 #[derive(Debug)]
 struct Made {
     place: Place,
     /// Whether another process may use it.
     was_sent: AtomicBool,
+}
+
+/// That this process has handles to an object of another, which knows it by a bit in the segment.
+#[derive(Debug)]
+struct Hold {
+    membership: Arc<Membership>,
+    place: Place,
+}
+
+/// A handle on its way.
+#[derive(Debug)]
+struct Parting {
+    file: Arc<OwnedFd>,
+    member: Member,
+    place: Place,
+    made: Option<Arc<Made>>,
 }
 
 /// The host of this process.
@@ -114,6 +143,7 @@ struct Told {
     host: u64,
     entries: u32,
     lines: u32,
+    rows: u32,
     first: u32,
     threads: u32,
     slot: u32,
@@ -163,7 +193,7 @@ impl Stage {
 
 impl Membership {
     fn new(host: u64, member: Member) -> Self {
-        Self { host, member, recursive: Mutex::default() }
+        Self { host, member, recursive: Mutex::default(), holds: Mutex::default() }
     }
 
     /// That for the objects of `host`, whose segment is `file`.
@@ -183,8 +213,8 @@ impl Membership {
         let is_parents = parents.as_ref().is_some_and(|told| told.host == host);
         let told = if is_parents { parents } else { known.seats.get(&host).copied() };
         let told = told.ok_or(ObjectError::Foreign)?;
-        let Told { entries, lines, first, threads, slot, generation, .. } = told;
-        let ticket = Ticket { entries, lines, first, threads, worker: WorkerId::new(slot, generation) };
+        let Told { entries, lines, rows, first, threads, slot, generation, .. } = told;
+        let ticket = Ticket { entries, lines, rows, first, threads, worker: WorkerId::new(slot, generation) };
         let member = Member::attach(file, ticket).map_err(ObjectError::Attach)?;
         let membership = Arc::new(Self::new(host, member));
         known.memberships.insert(host, Arc::downgrade(&membership));
@@ -223,11 +253,6 @@ pub(crate) fn home_id() -> u64 {
     home().id
 }
 
-/// Whether it is the file of this process's objects.
-pub(crate) fn is_home(file: &Arc<OwnedFd>) -> bool {
-    matches!(&*home().lock(), Stage::Hosting(host, _) if Arc::ptr_eq(host.file(), file))
-}
-
 /// The other hosts with whom this process has a seat, and uses it.
 pub(crate) fn known_hosts() -> Vec<u64> {
     let mut known = Known::lock();
@@ -259,8 +284,8 @@ impl Object {
         let mut stage = home.lock();
         let (host, membership) = stage.host(home.id)?;
         let place = make(host).map_err(ObjectError::Create)?;
-        let made = Made { place, was_sent: AtomicBool::new(false) };
-        Ok(Self { membership: Arc::clone(membership), place, made: Some(Arc::new(made)) })
+        let made = Arc::new(Made { place, was_sent: AtomicBool::new(false) });
+        Ok(Self { membership: Arc::clone(membership), place, tie: Tie::Made(made) })
     }
 
     /// From now on what a dead process had in hand of this queue, which is at this object, is known as abandoned.
@@ -281,7 +306,7 @@ impl Object {
 
     /// The recursive lock, the same for all handles of this process.
     pub(super) fn recursive(&self) -> Result<RawRLock, ObjectError> {
-        let mut known = self.membership.recursive.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.membership.recursive);
         if let Some(lock) = known.get(&self.place.line) {
             return Ok(lock.clone());
         }
@@ -293,25 +318,82 @@ impl Object {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        // One that another process may still use stays until this one ends.
-        if !self.was_sent.load(Ordering::Relaxed)
-            && let home = home()
+        if let home = home()
             && home.here.is_here()
             && let Stage::Hosting(host, membership) = &mut *home.lock()
         {
-            membership.recursive.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place.line);
-            host.remove(self.place);
+            locked(&membership.recursive).remove(&self.place.line);
+            if self.was_sent.load(Ordering::Relaxed) {
+                host.release(self.place);
+            } else {
+                host.remove(self.place);
+            }
         }
     }
 }
 
+impl Hold {
+    /// That for the object at a place, the same for all handles.
+    fn of(membership: &Arc<Membership>, place: Place) -> Arc<Self> {
+        let mut holds = locked(&membership.holds);
+        if let Some(hold) = holds.get(&place.line).and_then(Weak::upgrade) {
+            return hold;
+        }
+        let hold = Arc::new(Self { membership: Arc::clone(membership), place });
+        membership.member.set_held(place, true);
+        holds.insert(place.line, Arc::downgrade(&hold));
+        hold
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut holds = locked(&self.membership.holds);
+        // Another one may have begun since.
+        if holds.get(&self.place.line).is_some_and(|hold| hold.strong_count() == 0) {
+            holds.remove(&self.place.line);
+            locked(&self.membership.recursive).remove(&self.place.line);
+            self.membership.member.set_held(self.place, false);
+        }
+    }
+}
+
+impl AsFd for Parting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Luggage for Parting {
+    fn kept(&self) -> Option<Kept> {
+        self.made.clone().map(|made| -> Kept { made })
+    }
+
+    fn leaves(&self) {
+        self.member.pin(self.place);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let file = Arc::clone(self.member().file());
-        let descriptor = attachments::attach(file).map_err(ser::Error::custom)?;
-        if let Some(made) = &self.made {
-            made.was_sent.store(true, Ordering::Relaxed);
-        }
+        let (file, member) = (Arc::clone(self.member().file()), self.member().clone());
+        let made = match &self.tie {
+            Tie::Made(made) => {
+                made.was_sent.store(true, Ordering::Relaxed);
+                Some(Arc::clone(made))
+            }
+            // Who made it does not learn that it is on its way from here.
+            Tie::Held { .. } | Tie::Pinned => {
+                member.pin(self.place);
+                None
+            }
+        };
+        let parting = Parting { file, member, place: self.place, made };
+        let descriptor = attachments::attach(Arc::new(parting)).map_err(ser::Error::custom)?;
         let Place { line, extra } = self.place;
         Reference { descriptor, host: self.membership.host, line, extra }.serialize(serializer)
     }
@@ -322,7 +404,10 @@ impl<'de> Deserialize<'de> for Object {
         let Reference { descriptor, host, line, extra } = Reference::deserialize(deserializer)?;
         let file = attachments::take(descriptor).map_err(de::Error::custom)?;
         let membership = Membership::of(host, file).map_err(de::Error::custom)?;
-        Ok(Self { membership, place: Place { line, extra }, made: None })
+        let place = Place { line, extra };
+        let tie =
+            if host == home_id() { Tie::Pinned } else { Tie::Held { _hold: Hold::of(&membership, place) } };
+        Ok(Self { membership, place, tie })
     }
 }
 
@@ -369,9 +454,9 @@ impl Seats for HomeSeats {
         };
         let ticket =
             ticket.inspect_err(|error| tracing::warn!(%error, %worker, "it shares no objects")).ok()?;
-        let Ticket { entries, lines, first, threads, worker } = ticket;
+        let Ticket { entries, lines, rows, first, threads, worker } = ticket;
         let (slot, generation) = (worker.slot.0, worker.generation.0);
-        let told = Told { host: home.id, entries, lines, first, threads, slot, generation };
+        let told = Told { host: home.id, entries, lines, rows, first, threads, slot, generation };
         let told = serde_json::to_vec(&told).expect("numbers are always JSON");
         Some(Seat { told, taken: Box::new(TakenSeat(ticket)) })
     }

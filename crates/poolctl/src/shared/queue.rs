@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_sync::{LockError, NoEntry, Participant, RawQueue};
@@ -273,7 +272,7 @@ impl<T> fmt::Debug for Queue<T> {
 impl<T> Serialize for Queue<T> {
     /// As an argument of a task or process alone; anything else is an error.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let descriptor = attachments::attach(Arc::clone(self.raw.file())).map_err(S::Error::custom)?;
+        let descriptor = attachments::attach(self.raw.file().clone()).map_err(S::Error::custom)?;
         (&self.object, descriptor, self.bytes as u64, self.raw.hand_count()).serialize(serializer)
     }
 }

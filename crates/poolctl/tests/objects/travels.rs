@@ -1,8 +1,8 @@
 //! How objects get to processes.
 
 use poolctl::{
-    Array, Connection, Lock, ObjectError, Pool, Process, Queue, ShareableItem, ShareableList, SharedMemory,
-    Value, pipe, set_state, with_state,
+    Array, BoundedSemaphore, Connection, Event, Lock, ObjectError, Pool, Process, Queue, ShareableItem,
+    ShareableList, SharedMemory, Value, pipe, set_state, with_state,
 };
 use poolctl_testkit::{MARK, Sandbox};
 
@@ -89,6 +89,84 @@ pub(crate) fn places_are_used_again() {
 
     queue.put(&7).expect("there is room");
     assert_eq!(queue.get().expect("it is there"), 7);
+}
+
+const PERMITS: u32 = 800_000;
+
+/// Takes so many places that few of them have room.
+fn large() -> Result<BoundedSemaphore, ObjectError> {
+    BoundedSemaphore::new(PERMITS)
+}
+
+/// As many of them as there is room for.
+fn all() -> Vec<BoundedSemaphore> {
+    std::iter::from_fn(|| large().ok()).collect()
+}
+
+#[poolctl::task]
+fn take_one(permits: BoundedSemaphore) -> bool {
+    permits.try_acquire().expect("this thread has an entry").is_some()
+}
+
+#[poolctl::task]
+fn keep(permits: BoundedSemaphore) {
+    set_state(Some(permits));
+}
+
+#[poolctl::task]
+fn keep_no_more() {
+    set_state(None::<BoundedSemaphore>);
+}
+
+pub(crate) fn places_of_what_others_had_are_used_again() {
+    let sandbox = Sandbox::new();
+    let pool = pool(&sandbox, 1);
+
+    for _ in 0..20 {
+        let permits = large().expect("those before are gone");
+        assert!(pool.apply(take_one, permits).expect("it works"));
+    }
+    for _ in 0..10 {
+        let process = started(&sandbox, keep, large().expect("those before are gone"));
+        process.join().expect("it was started");
+    }
+}
+
+pub(crate) fn the_place_of_what_a_worker_has_is_not_used_again() {
+    let sandbox = Sandbox::new();
+    let pool = pool(&sandbox, 1);
+    pool.apply(keep, large().expect("there is room")).expect("it works");
+
+    let others = all();
+    let full = large().expect_err("the worker has one");
+    pool.apply(keep_no_more, ()).expect("it works");
+    let one = large();
+
+    assert!(matches!(full, ObjectError::Create(_)), "{full}");
+    assert!(!others.is_empty());
+    drop(one.expect("the worker has it no more"));
+}
+
+#[poolctl::task]
+fn wait_and_take(go: Event, permits: BoundedSemaphore) -> bool {
+    go.wait().expect("this thread has an entry");
+    permits.value() == PERMITS as usize
+}
+
+pub(crate) fn what_is_on_its_way_keeps_its_place() {
+    let sandbox = Sandbox::new();
+    let pool = pool(&sandbox, 1);
+    let go = Event::new().expect("there is room");
+    let room = all().len();
+
+    // The second waits in this process, or in the worker's ring, while its handle here is gone.
+    let calls = (0..2).map(|_| (go.clone(), large().expect("there is room")));
+    let results = pool.map_async(wait_and_take, calls).expect("they are encoded");
+    let others = all();
+    go.set();
+
+    assert_eq!(others.len(), room - 2);
+    assert_eq!(results.get().expect("they work"), [true, true]);
 }
 
 #[poolctl::task]

@@ -62,9 +62,9 @@ impl<T: Send + 'static> Stage<T> {
     /// Starts the victim.
     pub(crate) fn start(&self, part: &str) -> u32 {
         let path = CString::new(env::current_exe().unwrap().as_os_str().as_bytes()).unwrap();
-        let Ticket { entries, lines, first, threads, .. } = self.ticket;
+        let Ticket { entries, lines, rows, first, threads, .. } = self.ticket;
         let places = self.places.iter().flat_map(|place| [place.line, place.extra]);
-        let numbers = [entries, lines, first, threads].into_iter().chain(places);
+        let numbers = [entries, lines, rows, first, threads].into_iter().chain(places);
         let arguments =
             [VICTIM.to_owned(), part.to_owned()].into_iter().chain(numbers.map(|n| n.to_string()));
         let arguments: Vec<CString> = arguments.map(|argument| CString::new(argument).unwrap()).collect();
@@ -184,10 +184,10 @@ impl Side {
     pub(crate) fn attach(numbers: &[String]) -> Self {
         stepper::allow_steps();
         let numbers: Vec<u32> = numbers.iter().map(|number| number.parse().unwrap()).collect();
-        let (ticket, places) = numbers.split_at(4);
+        let (ticket, places) = numbers.split_at(5);
         let worker = WorkerId::new(1, 1);
-        let ticket =
-            Ticket { entries: ticket[0], lines: ticket[1], first: ticket[2], threads: ticket[3], worker };
+        let [entries, lines, rows, first, threads] = ticket.try_into().unwrap();
+        let ticket = Ticket { entries, lines, rows, first, threads, worker };
         let places = places.chunks(2).map(|place| Place { line: place[0], extra: place[1] }).collect();
         Self {
             member: Member::attach(inherited::take(3).unwrap(), ticket).unwrap(),

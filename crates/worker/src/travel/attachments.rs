@@ -3,8 +3,10 @@
 //! A value's own code sees only serde's traits, so the encoder or decoder that is at work in this thread is found
 //! through the thread. Outside of one, both functions refuse: a handle that is written as JSON or into a file is none.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::os::fd::OwnedFd;
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// Why a descriptor cannot travel.
@@ -34,6 +36,22 @@ pub enum TakeError {
     },
 }
 
+/// A descriptor on its way with a value, and what must stay until it has arrived.
+pub trait Luggage: AsFd + fmt::Debug + Send + Sync {
+    /// What whoever sends it keeps until the value was received, or is lost: nothing, for most.
+    fn kept(&self) -> Option<Kept> {
+        None
+    }
+
+    /// It goes to where nobody learns when it is received.
+    fn leaves(&self) {}
+}
+
+impl Luggage for OwnedFd {}
+
+/// Something that is only kept.
+pub type Kept = Arc<dyn Any + Send + Sync>;
+
 /// As many as one message can have, with one each left for the item and its buffers.
 const MAX_ATTACHMENTS: u32 = 65_000;
 
@@ -48,7 +66,7 @@ struct Encoding {
 thread_local! {
     static ENCODING: Cell<Encoding> = const { Cell::new(Encoding { is_at_work: false, next: 0 }) };
     /// What was attached by values and not yet collected by their encoder.
-    static ATTACHED: RefCell<Vec<Arc<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+    static ATTACHED: RefCell<Vec<Arc<dyn Luggage>>> = const { RefCell::new(Vec::new()) };
     /// What came with the item that is being decoded.
     static RECEIVED: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
 }
@@ -58,7 +76,7 @@ thread_local! {
 ///
 /// # Errors
 /// [`AttachError`].
-pub fn attach(descriptor: Arc<OwnedFd>) -> Result<u32, AttachError> {
+pub fn attach(descriptor: Arc<dyn Luggage>) -> Result<u32, AttachError> {
     let Encoding { is_at_work, next } = ENCODING.get();
     if !is_at_work {
         return Err(AttachError::NotEncoding);
@@ -84,7 +102,7 @@ pub fn take(index: u32) -> Result<OwnedFd, TakeError> {
 
 /// Runs `encode`, during which values may attach descriptors behind the `count` that there are, and says which.
 #[inline]
-pub(super) fn encoding<R>(count: usize, encode: impl FnOnce() -> R) -> (R, Vec<Arc<OwnedFd>>) {
+pub(super) fn encoding<R>(count: usize, encode: impl FnOnce() -> R) -> (R, Vec<Arc<dyn Luggage>>) {
     // Restores what was before, also when a value's own code panics.
     struct Outer {
         before: Encoding,
@@ -92,7 +110,7 @@ pub(super) fn encoding<R>(count: usize, encode: impl FnOnce() -> R) -> (R, Vec<A
     }
     impl Outer {
         #[inline]
-        fn collect(&self) -> Vec<Arc<OwnedFd>> {
+        fn collect(&self) -> Vec<Arc<dyn Luggage>> {
             let next = ENCODING.get().next;
             if next == self.first {
                 return Vec::new();
@@ -117,7 +135,7 @@ pub(super) fn encoding<R>(count: usize, encode: impl FnOnce() -> R) -> (R, Vec<A
 }
 
 #[cold]
-fn collect(count: usize) -> Vec<Arc<OwnedFd>> {
+fn collect(count: usize) -> Vec<Arc<dyn Luggage>> {
     ATTACHED.with_borrow_mut(|attached| {
         let start = attached.len() - count;
         attached.split_off(start)

@@ -1,7 +1,7 @@
 //! Values to bytes.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use bytemuck::NoUninit;
@@ -9,6 +9,7 @@ use poolctl_protocol::{EncodeValueError, encode_value};
 use poolctl_sys::transfer;
 use serde::Serialize;
 
+use super::attachments::Luggage;
 use super::{IN_PLACE, OUT_OF_BAND, OUT_OF_BAND_BYTES, OWN_PARCEL, attachments};
 
 /// Where a buffer in a parcel begins is a multiple of this, so that copies go by whole cache lines.
@@ -43,7 +44,7 @@ pub struct Encoder<'a> {
 struct Beside<'a> {
     buffers: Vec<(u64, &'a [u8])>,
     parcel_bytes: u64,
-    attachments: Vec<Arc<OwnedFd>>,
+    attachments: Vec<Arc<dyn Luggage>>,
 }
 
 impl<'a> Encoder<'a> {
@@ -119,7 +120,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Lets a descriptor travel along, and says by which index the other end takes it.
-    pub fn attach(&mut self, descriptor: Arc<OwnedFd>) -> u32 {
+    pub fn attach(&mut self, descriptor: Arc<dyn Luggage>) -> u32 {
         let attachments = &mut self.beside().attachments;
         let index = u32::try_from(attachments.len()).unwrap_or(u32::MAX);
         attachments.push(descriptor);
@@ -143,7 +144,7 @@ impl<'a> Encoder<'a> {
     /// The descriptors that travel along, in the order of their indices.
     #[must_use]
     #[inline]
-    pub fn attachments(&self) -> &[Arc<OwnedFd>] {
+    pub fn attachments(&self) -> &[Arc<dyn Luggage>] {
         self.beside.as_ref().map_or(&[], |beside| &beside.attachments)
     }
 
@@ -167,7 +168,7 @@ impl<'a> Encoder<'a> {
 
     /// The main bytes and the descriptors, when the buffers have been seen to.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<u8>, Vec<Arc<OwnedFd>>) {
+    pub fn into_parts(self) -> (Vec<u8>, Vec<Arc<dyn Luggage>>) {
         (self.main, self.beside.map(|beside| beside.attachments).unwrap_or_default())
     }
 

@@ -22,7 +22,7 @@ fn file(text: &str) -> Arc<OwnedFd> {
     Arc::new(memfd::with_contents("test", text.as_bytes()).unwrap())
 }
 
-fn text_of(descriptor: &OwnedFd) -> String {
+fn text_of(descriptor: &impl AsFd) -> String {
     let bytes = transfer::read_vec_at::<u8>(descriptor.as_fd(), 3, 0).unwrap();
     String::from_utf8(bytes).unwrap()
 }
@@ -33,7 +33,7 @@ struct Handle(Arc<OwnedFd>);
 
 impl Serialize for Handle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let index = attachments::attach(Arc::clone(&self.0)).map_err(serde::ser::Error::custom)?;
+        let index = attachments::attach(self.0.clone()).map_err(serde::ser::Error::custom)?;
         serializer.serialize_u32(index)
     }
 }
@@ -126,7 +126,7 @@ fn the_parcel_of_an_argument_is_its_last_attachment() {
 
     encoder.write_buffers(parcel.as_fd(), 0).unwrap();
 
-    let handle = encoder.attachments()[0].try_clone().unwrap();
+    let handle = encoder.attachments()[0].as_fd().try_clone_to_owned().unwrap();
     let mut decoder = Decoder::with_attachments(encoder.main(), vec![handle, parcel]);
     assert_eq!(text_of(&decoder.value::<Handle>().unwrap().0), "one");
     assert_eq!(decoder.vec::<u64>().unwrap(), big);
@@ -162,9 +162,10 @@ fn handles_in_several_values_have_one_count() {
     let (main, descriptors) = encoder.into_parts();
 
     assert_eq!(by_hand, 0);
-    let texts: Vec<String> = descriptors.iter().map(|descriptor| text_of(descriptor)).collect();
+    let texts: Vec<String> = descriptors.iter().map(text_of).collect();
     assert_eq!(texts, ["one", "two", "six", "ten"]);
-    let received = descriptors.iter().map(|descriptor| descriptor.try_clone().unwrap()).collect();
+    let received =
+        descriptors.iter().map(|descriptor| descriptor.as_fd().try_clone_to_owned().unwrap()).collect();
     let mut decoder = Decoder::with_attachments(&main, received);
     let (second, third) = decoder.value::<(Handle, Vec<Handle>)>().unwrap();
     let fourth = decoder.value::<Option<Handle>>().unwrap().unwrap();
@@ -187,7 +188,10 @@ fn a_descriptor_is_taken_once() {
     let mut encoder = Encoder::new();
     encoder.value(&Handle(file("one"))).unwrap();
     let twice = [encoder.main(), encoder.main()].concat();
-    let mut decoder = Decoder::with_attachments(&twice, vec![encoder.attachments()[0].try_clone().unwrap()]);
+    let mut decoder = Decoder::with_attachments(
+        &twice,
+        vec![encoder.attachments()[0].as_fd().try_clone_to_owned().unwrap()],
+    );
 
     decoder.value::<Handle>().unwrap();
 
@@ -211,7 +215,7 @@ fn a_value_that_panics_while_it_is_encoded_leaves_no_trace() {
     encoder.value(&Handle(file("two"))).unwrap();
 
     assert!(panicked.is_err());
-    assert_eq!(encoder.attachments().iter().map(|one| text_of(one)).collect::<Vec<_>>(), ["two"]);
+    assert_eq!(encoder.attachments().iter().map(text_of).collect::<Vec<_>>(), ["two"]);
     assert_eq!(attachments::attach(file("six")).unwrap_err(), attachments::AttachError::NotEncoding);
 }
 
