@@ -195,10 +195,11 @@
 //! ```
 //!
 //! # Shared objects
-//! [`Lock`], [`RLock`], [`Semaphore`], [`Event`], [`Condition`], [`Barrier`], [`Value`] and [`Queue`] are handles, too: given
-//! to a task or a process, they are the same object there. Each survives the death of any process at any instruction: a
-//! lock comes back and the next owner is told ([`LockGuard::recovered`]), a permit comes back, a barrier breaks, a queue
-//! has whole values. A deadlock is an error that names everybody in it.
+//! [`Lock`], [`RLock`], [`Semaphore`], [`Event`], [`Condition`], [`Barrier`], [`Value`], [`ShareableList`], [`Queue`] and
+//! [`JoinableQueue`] are handles, too: given to a task or a process, they are the same object there. Each survives the death
+//! of any process at any instruction: a lock comes back and the next owner is told ([`LockGuard::recovered`]), a permit comes
+//! back, a barrier breaks, a queue has whole values and knows what was in the hands of the dead. A deadlock is an error that
+//! names everybody in it. A program that this one did not start gets them by a name: [`publish`] and [`attach`].
 //!
 //! ```no_run
 //! use poolctl::{LockError, Pool, Value};
