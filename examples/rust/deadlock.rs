@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for error in ended.iter().filter_map(|ended| ended.as_ref().err()) {
         let text = told(error);
         println!("the other is told: deadlock: {}", text.contains("deadlock"));
-        println!("two processes are named: {}", text.matches("(pid ").count() == 2);
+        println!("two processes are named: {}", text.matches(" of process ").count() == 2);
         println!("and four places in this file: {}", text.matches("deadlock.rs:").count() == 4);
     }
     Ok(())

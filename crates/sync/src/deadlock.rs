@@ -57,9 +57,9 @@ pub struct Link {
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, link) in self.cycle.iter().enumerate() {
-            let Participant { worker, pid, tid } = link.participant;
+            let Participant { pid, tid, .. } = link.participant;
             let between = if number == 0 { "" } else { "; " };
-            write!(f, "{between}worker {worker} (pid {pid}, thread {tid}) holds lock {}", link.holds)?;
+            write!(f, "{between}thread {tid} of process {pid} holds lock {}", link.holds)?;
             if let Some(Spot { file, line }) = &link.taken_at {
                 write!(f, " (taken at {file}:{line})")?;
             }
