@@ -18,6 +18,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use poolctl_supervisor::now;
+use poolctl_sys::ready::{self, Wanted};
 use poolctl_sys::{named, process};
 use poolctl_worker::EncodeError;
 use serde::de::DeserializeOwned;
@@ -40,6 +41,9 @@ pub struct Published {
 }
 
 /// What was attached by its name; it counts as in use until this is dropped. Clones of the handle in it go on working.
+///
+/// The process that published it recovers its locks: when that ends, a lock held by another one that dies later does not
+/// come back any more ([`Attached::has_publisher`]).
 pub struct Attached<T> {
     value: T,
     /// Its end tells the publisher that this user has gone.
@@ -349,6 +353,13 @@ impl<T> Attached<T> {
     #[must_use]
     pub fn publisher(&self) -> Option<u32> {
         named::peer(self.line.as_fd()).ok().map(|peer| peer.pid)
+    }
+
+    /// Whether that process lives. Without it nobody recovers what a dead process held of its locks; memory stays.
+    #[must_use]
+    pub fn has_publisher(&self) -> bool {
+        // It says nothing more, so that there is something to read at the end alone.
+        matches!(ready::wait(self.line.as_fd(), Wanted::Data, Some(Duration::ZERO)), Ok(false))
     }
 }
 

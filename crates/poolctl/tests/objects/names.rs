@@ -144,8 +144,10 @@ pub(crate) fn a_publisher_that_dies_leaves_no_name() {
     let name = name("orphan");
     let stranger = stranger_that_says(&sandbox, "publish", &name, "published");
     let attached = attach::<Value<u64>>(&name).expect("it is published");
+    assert!(attached.has_publisher());
 
     stranger.kill();
+    assert!(!attached.has_publisher());
 
     assert!(matches!(attach::<Value<u64>>(&name), Err(AttachError::NotFound { .. })));
     assert_eq!(attached.load(), 7, "the memory stays with who has it");
