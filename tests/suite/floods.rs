@@ -9,7 +9,7 @@ use crate::zoo::{BAD_WORKER, FRAMINGS};
 const MOST_KIB: u64 = 64 * 1024;
 
 fn mebibytes() -> u64 {
-    if std::env::var_os("POOLCTL_TEST_LONG").is_some() { 1024 } else { 200 }
+    if poolctl_testkit::are_long_tests_wanted() { 1024 } else { 200 }
 }
 
 #[test]

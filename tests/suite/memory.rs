@@ -43,7 +43,7 @@ pub(crate) fn expect_flat_flow(invocation: Invocation, count: u64) {
 
 /// How many items a test of flat memory is to have: `usual`, or `long` where the long tests are asked for.
 pub(crate) fn items(usual: u64, long: u64) -> u64 {
-    if std::env::var_os("POOLCTL_TEST_LONG").is_some() { long } else { usual }
+    if poolctl_testkit::are_long_tests_wanted() { long } else { usual }
 }
 
 /// A million items through a function whose first waits for `gate`, and which makes `far` at the 50,000th and `too_far` at

@@ -193,7 +193,7 @@ fn the_first_cause_wins_over_failed_items() {
 #[test]
 fn ten_thousand_restarts_bring_descriptors_back_to_where_they_were() {
     let sandbox = Sandbox::new();
-    let count = if std::env::var_os("POOLCTL_TEST_LONG").is_some() { 10_000 } else { 1_500 };
+    let count = if poolctl_testkit::are_long_tests_wanted() { 10_000 } else { 1_500 };
     let mut running = sandbox.map(["-j2", "--max-tasks", "1", "--lines", "cat"]).open_input().start();
     let holders = |running: &poolctl_testkit::Running| {
         let keeper = poolctl_testkit::children(running.pid());

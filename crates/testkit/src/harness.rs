@@ -9,6 +9,16 @@ use std::time::Duration;
 
 /// No test takes so long, however loaded the machine is. One that does hangs.
 const LIMIT: Duration = Duration::from_secs(180);
+/// Nor do the long ones, where they are asked for.
+const LONG_LIMIT: Duration = Duration::from_secs(3600);
+/// Asks for the long tests.
+const LONG: &str = "POOLCTL_TEST_LONG";
+
+/// Whether tests should take minutes instead of seconds.
+#[must_use]
+pub fn are_long_tests_wanted() -> bool {
+    std::env::var_os(LONG).is_some()
+}
 
 /// A test and its name.
 pub type Test = (&'static str, fn());
@@ -31,11 +41,12 @@ pub fn run_tests(tests: &[Test]) -> ExitCode {
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     let (mut passed, mut failed) = (0, Vec::new());
+    let limit = if are_long_tests_wanted() { LONG_LIMIT } else { LIMIT };
     for (name, test) in tests.iter().filter(|(name, _)| is_wanted(name)) {
         let test = *test;
         let (done, ended) = channel();
         thread::spawn(move || done.send(catch_unwind(test).is_ok()));
-        match ended.recv_timeout(LIMIT) {
+        match ended.recv_timeout(limit) {
             Ok(true) => {
                 passed += 1;
                 println!("test {name} ... ok");

@@ -24,7 +24,7 @@ mod wait;
 
 pub use binary::{poolctl_binary, python};
 pub use finished::Finished;
-pub use harness::{Test, run_tests};
+pub use harness::{Test, are_long_tests_wanted, run_tests};
 pub use invocation::Invocation;
 pub use killer::Killer;
 pub use proc::{MARK, Process, children, descriptors, is_alive, marked, ran, status_kib};

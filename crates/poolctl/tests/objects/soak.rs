@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use poolctl::{Array, Lock, LockGuard, Process, Queue, Value};
-use poolctl_testkit::{DEADLINE, Random, Sandbox, pass, seed};
+use poolctl_testkit::{DEADLINE, Random, Sandbox, are_long_tests_wanted, pass, seed};
 use serde::{Deserialize, Serialize};
 
 use crate::fixture::{kill, started};
 
 /// How many are killed: in ten minutes, where the long tests are asked for.
 fn kills(usual: u64) -> u64 {
-    if std::env::var_os("POOLCTL_TEST_LONG").is_some() { usual * 200 } else { usual }
+    if are_long_tests_wanted() { usual * 200 } else { usual }
 }
 
 /// What the processes count together, under the lock.
