@@ -20,6 +20,7 @@ mod running;
 mod sandbox;
 #[cfg(target_arch = "x86_64")]
 pub mod stepper;
+mod terminal;
 mod wait;
 
 pub use binary::{poolctl_binary, python};
@@ -31,4 +32,5 @@ pub use proc::{MARK, Process, children, descriptors, is_alive, marked, ran, stat
 pub use random::{Random, seed};
 pub use running::Running;
 pub use sandbox::Sandbox;
+pub use terminal::Terminal;
 pub use wait::{DEADLINE, Empty, pass, wait_until};

@@ -155,7 +155,7 @@ impl Running {
         }
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut text = format!("command: {}\n", self.command);
         for process in marked(&self.mark) {
             let Process { pid, parent, state, command } = process;
