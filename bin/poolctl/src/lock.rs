@@ -11,6 +11,7 @@ mod place;
 mod record;
 mod signals;
 mod table;
+mod terminal;
 
 use std::ffi::OsString;
 use std::io;
@@ -29,7 +30,7 @@ use crate::failure::Failure;
 use crate::stderr::say;
 use crate::value::Span;
 use acquire::{AcquireError, Grant, Request, Seat, Verdict, acquire};
-use command::{Command, Death, Running, StartError};
+use command::{Command, Fate, Running, StartError};
 
 pub(crate) use deadlock::stuck;
 pub(crate) use name::{Kind, Name, Object};
@@ -38,6 +39,7 @@ pub(crate) use record::Party;
 pub(crate) use table::{State, Table};
 
 use record::{Life, shown_command};
+use terminal::{Terminal, stand_still};
 
 const LOCK_EXAMPLES: &str = "\
 Examples:
@@ -58,7 +60,7 @@ Examples:
 const NOTES: &str = "\
 The lock is held until the command and all of its process group have ended; POOLCTL_OWNER_DIED=1 tells the
 command that whoever held it before died. Names are any text without `/` of up to 200 bytes.
-The command is a background job of a terminal: it may write there, but one that reads from it is stopped.
+At a terminal the command is in the foreground if poolctl is: it may read, and Ctrl-C and Ctrl-Z reach it.
 If poolctl itself is killed (SIGKILL), so is the command, but not what it had started.
 Exit codes: the command's own status, 128+n if signal n ended it; 124 after --timeout, 75 where waiting would
 never end (a deadlock), 2 usage, 78 no usable runtime directory, 126/127 the command cannot start / was not found.";
@@ -123,8 +125,8 @@ enum News {
     Signal(Signal),
     /// There is a verdict.
     Verdict,
-    /// Something below the command, or itself, has died.
-    Death(Death),
+    /// Of something below the command, or of itself.
+    Fate(Fate),
 }
 
 /// `--timeout` passed.
@@ -152,12 +154,13 @@ fn run(object: Object, permits: u32, timeout: Option<Span>, words: &[OsString]) 
         under: Life::above(),
     };
     let (mut below, me) = (request.under.clone(), request.me);
+    let (terminal, stops) = (Terminal::open(), held.stops());
     let (tell, news) = sync_channel(NEWS);
     let tell_signal = tell.clone();
     // A full channel holds more signals than anybody can mean.
     held.watch(move |signal| drop(tell_signal.try_send(News::Signal(signal)))).map_err(internal)?;
     let verdicts = start_acquiring(request, tell.clone()).map_err(internal)?;
-    let grant = match wait(&news, &verdicts, start, timeout.map(|span| span.0))? {
+    let grant = match wait(&news, &verdicts, start, timeout.map(|span| span.0), terminal.as_ref())? {
         Waited::Granted(grant) => grant,
         Waited::TimedOut(timeout) => {
             return Err(Failure::new(ExitCode::Deadline, TimedOut { object, timeout })
@@ -169,8 +172,8 @@ fn run(object: Object, permits: u32, timeout: Option<Span>, words: &[OsString]) 
         say(&format!("poolctl: {object}: {}\n", died.tell()));
     }
     below.push(me);
-    let command = Command { program: &program, words, held: below, owner_died: grant.died.is_some() };
-    let end = run_command(&command, &program, tell, &news);
+    let command = Command { program: &program, words, held: below, owner_died: grant.died.is_some(), stops };
+    let end = run_command(&command, &program, terminal, tell, &news);
     if let Err(error) = grant.release() {
         say(&format!(
             "poolctl: {object} could not be given back in order, so the next one takes it for a death: {error}\n"
@@ -207,6 +210,7 @@ fn wait(
     verdicts: &Receiver<Verdict>,
     start: Instant,
     timeout: Option<Duration>,
+    terminal: Option<&Terminal>,
 ) -> Result<Waited, Failure> {
     let mut seat: Option<Seat> = None;
     loop {
@@ -225,12 +229,12 @@ fn wait(
         }
         let why = match heard {
             Ok(News::Signal(Signal::SIGTSTP)) => {
-                nix::sys::signal::kill(nix::unistd::Pid::this(), Signal::SIGSTOP).map_err(internal)?;
+                stand_still(terminal).map_err(internal)?;
                 continue;
             }
             Ok(News::Signal(signal)) => Waited::Signalled(signal),
             Err(RecvTimeoutError::Timeout) => Waited::TimedOut(timeout.unwrap_or_default()),
-            Ok(News::Verdict | News::Death(_)) => continue,
+            Ok(News::Verdict | News::Fate(_)) => continue,
             Err(RecvTimeoutError::Disconnected) => unreachable!("this thread keeps a sender"),
         };
         if let Some(seat) = &seat {
@@ -249,22 +253,25 @@ fn wait(
 fn run_command(
     command: &Command<'_>,
     program: &Path,
+    terminal: Option<Terminal>,
     tell: SyncSender<News>,
     news: &Receiver<News>,
 ) -> Result<End, Failure> {
     // Blocks only while other news are being seen to; nobody listens only where the process is about to end.
-    let start = command.start(move |death| drop(tell.send(News::Death(death))));
+    let start = command.start(terminal, move |fate| drop(tell.send(News::Fate(fate))));
     let mut running = start.map_err(|error| cannot_start(error, program))?;
     loop {
         match news.recv().map_err(internal)? {
             News::Signal(signal) => running.pass_on(signal),
-            News::Death(Death::Leader(exit)) => {
+            News::Fate(Fate::Stopped { pid, by }) => running.see_stopped(pid, by),
+            News::Fate(Fate::LeaderDied(exit)) => {
                 wait_for_group(&mut running, news);
+                running.leave_terminal(exit);
                 return Ok(status(exit.shell_status()));
             }
             // Its status is lost, so nobody may say that it went well.
-            News::Death(Death::Last) => return Err(internal(io::Error::from(io::ErrorKind::NotFound))),
-            News::Verdict | News::Death(Death::Other) => {}
+            News::Fate(Fate::NoneLeft) => return Err(internal(io::Error::from(io::ErrorKind::NotFound))),
+            News::Verdict | News::Fate(Fate::OtherDied) => {}
         }
     }
 }
@@ -275,8 +282,9 @@ fn wait_for_group(running: &mut Running, news: &Receiver<News>) {
     while !running.group_is_gone() {
         match news.recv_timeout(look) {
             Ok(News::Signal(signal)) => running.pass_on(signal),
-            Ok(News::Death(Death::Last)) => return,
-            Ok(News::Verdict | News::Death(_)) => {}
+            Ok(News::Fate(Fate::Stopped { pid, by })) => running.see_stopped(pid, by),
+            Ok(News::Fate(Fate::NoneLeft)) => return,
+            Ok(News::Verdict | News::Fate(_)) => {}
             Err(_) => look = (look * 2).min(LAST_LOOK),
         }
     }

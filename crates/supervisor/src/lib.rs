@@ -46,7 +46,7 @@ pub use poolctl_sys::file_lock;
 pub use poolctl_sys::inherited::all as inherited_descriptors;
 pub use poolctl_sys::limits::raise_open_files;
 pub use poolctl_sys::pidfd::Pidfd;
-pub use poolctl_sys::process::{reap_next, set_subreaper};
+pub use poolctl_sys::process::{Change, next_change, set_subreaper};
 pub use poolctl_sys::signals::keep_dead_children;
 pub use poolctl_sys::spawn;
 pub use poolctl_sys::waker::Waker;

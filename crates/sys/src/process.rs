@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, set_child_subreaper};
 
 use crate::clock;
 use crate::pidfd::Pidfd;
-use crate::wait::{How, Which, wait};
+use crate::wait::{Found, How, Which, find, wait};
 
 /// Makes this process the parent of every descendant whose own parent dies.
 ///
@@ -48,14 +48,25 @@ pub fn reap(pid: u32) -> io::Result<bool> {
     Ok(wait(Which::Pid(pid), How::TryReap)?.is_some())
 }
 
-/// Waits until a child dies, reaps it, and says which it was and how it ended.
+/// What has become of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It has died, and is reaped.
+    Died(Exit),
+    /// This signal has stopped it.
+    Stopped(i32),
+}
+
+/// Waits until a child dies, and reaps it, or is stopped, and says which it was.
 ///
 /// # Errors
 /// There is no child at all (`ECHILD`).
-pub fn reap_next() -> io::Result<(u32, Exit)> {
+pub fn next_change() -> io::Result<(u32, Change)> {
     loop {
-        if let Some(dead) = wait(Which::Any, How::Reap)? {
-            return Ok((dead.pid, dead.exit));
+        match find(Which::Any, How::Watch)? {
+            Some(Found::Dead(dead)) => return Ok((dead.pid, Change::Died(dead.exit))),
+            Some(Found::Stopped { pid, signal }) => return Ok((pid, Change::Stopped(signal))),
+            None => {}
         }
     }
 }

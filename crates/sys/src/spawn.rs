@@ -121,6 +121,7 @@ pub struct Spawner {
     stack: Stack,
     null: File,
     not_default: Vec<i32>,
+    terminal: Option<File>,
     plan: Plan,
 }
 
@@ -133,7 +134,16 @@ impl Spawner {
         let prepare = |source| SpawnError::new(Stage::Prepare, source);
         let null = File::options().read(true).write(true).open("/dev/null").map_err(prepare)?;
         let stack = Stack::new().map_err(prepare)?;
-        Ok(Self { stack, null, not_default: signals::not_default(), plan: Plan::default() })
+        Ok(Self { stack, null, not_default: signals::not_default(), terminal: None, plan: Plan::default() })
+    }
+
+    /// Gives each program it starts the foreground of `terminal`, the controlling one of this session, before the program
+    /// can do anything with it; where the terminal refuses, the program starts in the background as without this.
+    ///
+    /// Whoever spawns takes the foreground back, also from a child that could not be started.
+    #[must_use]
+    pub fn with_foreground_of(self, terminal: File) -> Self {
+        Self { terminal: Some(terminal), ..self }
     }
 
     /// Starts `command`. Blocks until the program is executed or failed to be (some 0.3 ms).
@@ -142,7 +152,8 @@ impl Spawner {
     /// What failed, exactly as the kernel said it.
     pub fn spawn(&mut self, command: &Command<'_>) -> Result<Pidfd, SpawnError> {
         let null = self.null.as_raw_fd();
-        self.plan.prepare(command, null, &self.not_default)?;
+        let terminal = self.terminal.as_ref().map(AsRawFd::as_raw_fd);
+        self.plan.prepare(command, null, terminal, &self.not_default)?;
         let mut pidfd: RawFd = -1;
         let pid = {
             let _blocked = AllSignalsBlocked::new().map_err(|e| SpawnError::new(Stage::Prepare, e))?;

@@ -27,6 +27,8 @@ pub(crate) enum How {
     TryReap,
     /// The kernel forgets it; blocks until there is one.
     Reap,
+    /// As `Reap`, but one that was stopped is found too, once for each stop.
+    Watch,
 }
 
 impl How {
@@ -35,6 +37,7 @@ impl How {
             How::Peek => libc::WEXITED | libc::WNOHANG | libc::WNOWAIT,
             How::TryReap => libc::WEXITED | libc::WNOHANG,
             How::Reap => libc::WEXITED,
+            How::Watch => libc::WEXITED | libc::WSTOPPED,
         }
     }
 }
@@ -47,11 +50,33 @@ pub(crate) struct Dead {
     pub(crate) usage: Usage,
 }
 
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Dead(Dead),
+    /// `pid` was stopped by `signal`.
+    Stopped {
+        pid: u32,
+        signal: i32,
+    },
+}
+
 /// Looks for a dead child; `None` if there are such children, but none is dead.
 ///
 /// # Errors
 /// There is no such child (`ECHILD`).
 pub(crate) fn wait(which: Which<'_>, how: How) -> io::Result<Option<Dead>> {
+    Ok(find(which, how)?.and_then(|found| match found {
+        Found::Dead(dead) => Some(dead),
+        Found::Stopped { .. } => None,
+    }))
+}
+
+/// Looks for a dead child or, with [`How::Watch`], a stopped one; `None` if there are such children, but none is so.
+///
+/// # Errors
+/// There is no such child (`ECHILD`).
+pub(crate) fn find(which: Which<'_>, how: How) -> io::Result<Option<Found>> {
     loop {
         match wait_once(which, how) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -60,7 +85,7 @@ pub(crate) fn wait(which: Which<'_>, how: How) -> io::Result<Option<Dead>> {
     }
 }
 
-fn wait_once(which: Which<'_>, how: How) -> io::Result<Option<Dead>> {
+fn wait_once(which: Which<'_>, how: How) -> io::Result<Option<Found>> {
     let (kind, id) = match which {
         Which::Any => (libc::P_ALL, 0),
         Which::Pid(pid) => (libc::P_PID, i64::from(pid)),
@@ -82,10 +107,14 @@ fn wait_once(which: Which<'_>, how: How) -> io::Result<Option<Dead>> {
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
     let Some(pid) = u32::try_from(pid).ok().filter(|pid| *pid != 0) else { return Ok(None) };
-    let exit = if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
+    let exit = match info.si_code {
+        libc::CLD_STOPPED => return Ok(Some(Found::Stopped { pid, signal: status })),
+        libc::CLD_EXITED => Exit::Code(status),
+        _ => Exit::Signal(status),
+    };
     let cpu = duration(usage.ru_utime) + duration(usage.ru_stime);
     let max_rss_kib = u64::try_from(usage.ru_maxrss).unwrap_or(0);
-    Ok(Some(Dead { pid, exit, usage: Usage { cpu, max_rss_kib } }))
+    Ok(Some(Found::Dead(Dead { pid, exit, usage: Usage { cpu, max_rss_kib } })))
 }
 
 fn duration(time: libc::timeval) -> Duration {

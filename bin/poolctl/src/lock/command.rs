@@ -16,11 +16,14 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid};
 use poolctl_supervisor::spawn::{self, SpawnError, Spawner};
-use poolctl_supervisor::{Exit, Pidfd, inherited_descriptors, keep_dead_children, reap_next, set_subreaper};
+use poolctl_supervisor::{
+    Change, Exit, Pidfd, inherited_descriptors, keep_dead_children, next_change, set_subreaper,
+};
 
 use super::record::{LOCKS_HELD, Life};
+use super::terminal::{Terminal, is_stopped, signal_job, stand_still};
 
 /// Tells the command that whoever held the lock before died at it.
 const OWNER_DIED: &str = "POOLCTL_OWNER_DIED";
@@ -33,6 +36,8 @@ pub(super) struct Command<'a> {
     /// The holders that it is below, innermost last.
     pub(super) held: Vec<Life>,
     pub(super) owner_died: bool,
+    /// Whether Ctrl-Z stops this process.
+    pub(super) stops: bool,
 }
 
 /// Why it does not run.
@@ -46,33 +51,44 @@ pub(super) enum StartError {
     Spawn { program: String, source: SpawnError },
 }
 
-/// Something below this process has died, and is reaped.
+/// What has become of something below this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Death {
-    /// The command itself.
-    Leader(Exit),
-    /// Another one, after it.
-    Other,
+pub(super) enum Fate {
+    /// The command itself has died.
+    LeaderDied(Exit),
+    /// Another one has, after it.
+    OtherDied,
     /// Nothing is left.
-    Last,
+    NoneLeft,
+    /// One of the group was stopped.
+    Stopped { pid: u32, by: Signal },
 }
 
 /// A command that runs, or whose group does.
 #[derive(Debug)]
 pub(super) struct Running {
     leader: Pidfd,
+    terminal: Option<Terminal>,
+    /// Whether Ctrl-Z stops this process too.
+    stops: bool,
     signalled: bool,
+    /// What has stopped the group, until this process has stopped too.
+    stopped: Option<Signal>,
 }
 
 impl Command<'_> {
-    /// Starts it. `tell` is called, on another thread, when its leader has ended and after each further death of a
-    /// process below it, until there is none.
+    /// Starts it. `tell` is called, on another thread, when one of the group was stopped, when its leader has ended and
+    /// after each further death of a process below it, until there is none.
     ///
     /// To be called on the main thread: the command dies with the thread that started it.
     ///
     /// # Errors
     /// It cannot be executed.
-    pub(super) fn start(&self, tell: impl Fn(Death) + Send + 'static) -> Result<Running, StartError> {
+    pub(super) fn start(
+        &self,
+        mut terminal: Option<Terminal>,
+        tell: impl Fn(Fate) + Send + 'static,
+    ) -> Result<Running, StartError> {
         set_subreaper()?;
         keep_dead_children();
         let path = text(self.program.as_os_str().as_bytes().to_vec())?;
@@ -86,6 +102,11 @@ impl Command<'_> {
             StartError::Spawn { program, source }
         };
         let mut spawner = Spawner::new().map_err(failed)?;
+        if let Some(terminal) = &mut terminal
+            && let Some(file) = terminal.for_start()?
+        {
+            spawner = spawner.with_foreground_of(file);
+        }
         let leader = spawner
             .spawn(&spawn::Command {
                 path: &path,
@@ -99,8 +120,11 @@ impl Command<'_> {
             })
             .map_err(failed)?;
         let pid = leader.pid();
-        thread::Builder::new().name("reaper".to_owned()).spawn(move || reap_all(pid, &tell))?;
-        Ok(Running { leader, signalled: false })
+        if let Some(terminal) = &mut terminal {
+            terminal.belongs_to(group_of(&leader));
+        }
+        thread::Builder::new().name("reaper".to_owned()).spawn(move || watch(pid, &tell))?;
+        Ok(Running { leader, terminal, stops: self.stops, signalled: false, stopped: None })
     }
 
     fn environment(&self) -> Result<Vec<CString>, StartError> {
@@ -135,12 +159,50 @@ impl Running {
         }
     }
 
+    /// Sees to it that one of the group was stopped: it asks for the terminal, or the whole job is to stop.
+    pub(super) fn see_stopped(&mut self, pid: u32, by: Signal) {
+        let Some(terminal) = &mut self.terminal else { return };
+        if !is_stopped(pid) {
+            return;
+        }
+        let asks = matches!(by, Signal::SIGTTIN | Signal::SIGTTOU);
+        if (asks && terminal.give()) || (by == Signal::SIGTSTP && !self.stops) {
+            return self.send(Signal::SIGCONT);
+        }
+        if self.stops {
+            self.stopped = Some(by);
+            terminal.take_back();
+            // It comes back to this process, which then suspends itself.
+            signal_job(Signal::SIGTSTP);
+        }
+    }
+
     /// Stops the group and this process until somebody continues it.
-    fn suspend(&self) {
-        self.send(Signal::SIGSTOP);
-        let stopped = nix::sys::signal::kill(Pid::this(), Signal::SIGSTOP);
-        debug_assert!(stopped.is_ok(), "a process may stop itself");
-        self.send(Signal::SIGCONT);
+    fn suspend(&mut self) {
+        let by = self.stopped.take();
+        if by.is_none() {
+            self.send(Signal::SIGSTOP);
+        }
+        if let Some(terminal) = &mut self.terminal {
+            terminal.take_back();
+        }
+        let stood = stand_still(self.terminal.as_ref()).unwrap_or(false);
+        if let Some(terminal) = &mut self.terminal {
+            terminal.give_unasked();
+        }
+        // Where nobody could have continued this process, one who asks for the terminal would ask for ever.
+        if stood || matches!(by, None | Some(Signal::SIGTSTP)) {
+            self.send(Signal::SIGCONT);
+        }
+    }
+
+    /// Gives the terminal back to the job, now that the group is gone. If Ctrl-C has ended the command, it would have
+    /// ended the rest of the job as well, had that been in the foreground.
+    pub(super) fn leave_terminal(&mut self, exit: Exit) {
+        let had_it = self.terminal.as_mut().is_some_and(Terminal::take_back);
+        if had_it && !self.signalled && exit == Exit::Signal(Signal::SIGINT as i32) {
+            signal_job(Signal::SIGINT);
+        }
     }
 
     /// Whether nobody is in the group any more.
@@ -155,20 +217,32 @@ impl Running {
     }
 }
 
-/// Reaps whatever dies below this process.
-fn reap_all(leader: u32, tell: &impl Fn(Death)) {
+/// The group that a process leads.
+fn group_of(leader: &Pidfd) -> Pid {
+    Pid::from_raw(i32::try_from(leader.pid()).expect("a pid fits 31 bits"))
+}
+
+/// Reaps whatever dies below this process, and tells of that and of stops in the leader's group.
+fn watch(leader: u32, tell: &impl Fn(Fate)) {
     let mut leader_lives = true;
     loop {
-        match reap_next() {
+        match next_change() {
+            Ok((pid, Change::Stopped(signal))) => {
+                let raw = |pid| i32::try_from(pid).map(Pid::from_raw).ok();
+                let is_of_group = raw(pid).is_some_and(|raw_pid| getpgid(Some(raw_pid)).ok() == raw(leader));
+                if is_of_group && let Ok(by) = Signal::try_from(signal) {
+                    tell(Fate::Stopped { pid, by });
+                }
+            }
             // The pid is the leader's until it is reaped, which happens here alone.
-            Ok((pid, exit)) if leader_lives && pid == leader => {
+            Ok((pid, Change::Died(exit))) if leader_lives && pid == leader => {
                 leader_lives = false;
-                tell(Death::Leader(exit));
+                tell(Fate::LeaderDied(exit));
             }
             Ok(_) if leader_lives => {}
-            Ok(_) => tell(Death::Other),
+            Ok(_) => tell(Fate::OtherDied),
             // There is no child any more.
-            Err(_) => return tell(Death::Last),
+            Err(_) => return tell(Fate::NoneLeft),
         }
     }
 }

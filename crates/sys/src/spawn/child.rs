@@ -33,6 +33,8 @@ pub(super) struct Plan {
     open_files: Option<Rlimit>,
     /// Who must still be the parent after the death signal is set.
     parent: Option<Pid>,
+    /// Whose foreground the child's group becomes.
+    terminal: Option<RawFd>,
     failure: Cell<Option<(Stage, i32)>>,
 }
 
@@ -55,6 +57,7 @@ impl Plan {
         &mut self,
         command: &Command<'_>,
         null: RawFd,
+        terminal: Option<RawFd>,
         not_default: &[i32],
     ) -> Result<(), SpawnError> {
         self.path = ptr::NonNull::new(command.path.as_ptr().cast_mut());
@@ -66,6 +69,7 @@ impl Plan {
             .open_files
             .map(|current| Rlimit { current: Some(current), maximum: getrlimit(Resource::Nofile).maximum });
         self.parent = command.die_with_parent.then(rustix::process::getpid);
+        self.terminal = terminal;
         self.not_default.clear();
         self.not_default.extend_from_slice(not_default);
         self.failure.set(None);
@@ -130,6 +134,9 @@ pub(super) extern "C" fn run(plan: *mut c_void) -> c_int {
 fn follow(plan: &Plan) -> (Stage, Errno) {
     if let Err(errno) = rustix::process::setpgid(None, None) {
         return (Stage::Group, errno);
+    }
+    if let Some(terminal) = plan.terminal {
+        take_foreground(terminal);
     }
     if let Some(parent) = plan.parent {
         if let Err(errno) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
@@ -211,6 +218,15 @@ fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: as in `duplicate_to`; flags 0, so only this child's own table is changed.
     let answer = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if answer < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Makes this child's group the foreground of the terminal, if that is possible. SIGTTOU, which a group in the background
+/// gets for that, is blocked as all signals are.
+fn take_foreground(terminal: RawFd) {
+    let group = rustix::process::getpid().as_raw_nonzero().get();
+    // SAFETY: tcsetpgrp(3) takes two numbers and makes one ioctl, which reads `group` from its own frame. The descriptor
+    // is open: the spawner that prepared the plan owns it and is borrowed while the child is in this memory.
+    unsafe { libc::tcsetpgrp(terminal, group) };
 }
 
 fn change_directory(path: *const c_char) -> Result<(), Errno> {
