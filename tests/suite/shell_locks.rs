@@ -363,8 +363,9 @@ fn signals_reach_the_command_and_its_status_is_told() {
 #[test]
 fn a_second_signal_kills_what_does_not_listen() {
     let sandbox = Sandbox::new();
-    let script = "trap 'echo heard' TERM; while :; do sleep 1000 & wait; done";
-    let holder = holding(&sandbox, "a", script);
+    let script = "trap 'echo heard' TERM; echo up; while :; do sleep 1000 & wait; done";
+    let holder = lock(&sandbox, "a", script).start();
+    holder.wait_stdout("the word", |bytes| bytes == b"up\n");
 
     holder.signal(Signal::SIGTERM);
     holder.wait_stdout("that it heard", |bytes| bytes.ends_with(b"heard\n"));
