@@ -446,3 +446,60 @@ fn a_caller_that_ignores_its_childrens_deaths_does_not_matter() {
 
     lock(&sandbox, "a", "exit 5").after_shell("trap '' CHLD").run().expect_code(5);
 }
+
+#[test]
+fn another_number_of_permits_is_refused_while_somebody_holds_or_waits() {
+    let sandbox = Sandbox::new();
+    sandbox.fifo("gate");
+    let permit = |count: &str, script: &str| {
+        sandbox.poolctl(["semaphore", "net", "-n", count, "--", "sh", "-c", script])
+    };
+    let holder = permit("1", "echo up; cat gate").start();
+    holder.wait_stdout("the word", |bytes| bytes == b"up\n");
+    let pid = holder.pid().to_string();
+    let words = [
+        "semaphore `net` is `-n 1` for pid",
+        &pid,
+        "cannot be `-n 2`",
+        "hint: -n 1 as long",
+        "poolctl locks",
+    ];
+
+    permit("2", "touch ran").run().expect_code(2).expect_stdout("").expect_words(&words);
+    let waiter = permit("1", "echo waited; cat gate").start();
+    wait_for_waiters(&sandbox, 1);
+    assert!(listed(&sandbox).starts_with("semaphore `net`, -n 1\n"), "{}", listed(&sandbox));
+    sandbox.release("gate");
+    holder.wait().expect_quiet();
+    waiter.wait_stdout("the word", |bytes| bytes == b"waited\n");
+    permit("2", "touch ran").run().expect_code(2);
+    sandbox.release("gate");
+    waiter.wait().expect_quiet();
+
+    permit("2", "true").run().expect_quiet();
+    assert!(!sandbox.path("ran").exists());
+    assert_eq!(listed(&sandbox), "");
+}
+
+#[test]
+fn a_dead_owner_is_told_of_also_where_there_are_fewer_permits_now() {
+    let sandbox = Sandbox::new();
+    sandbox.fifo("gate");
+    let permit = |script: &str| {
+        let running = sandbox.poolctl(["semaphore", "net", "-n", "2", "--", "sh", "-c", script]).start();
+        running.wait_stdout("the word", |bytes| bytes == b"up\n");
+        running
+    };
+    let first = permit("echo up; cat gate");
+    let second = permit("echo up; exec sleep 1000");
+    sandbox.release("gate");
+    first.wait().expect_quiet();
+    second.kill();
+
+    let next = ["semaphore", "net", "-n", "1", "--", "sh", "-c", "echo \"died: $POOLCTL_OWNER_DIED\""];
+    let told = sandbox.poolctl(next).run().expect_code(0).expect_stdout("died: 1\n");
+
+    told.expect_words(&["died while holding it", "sleep 1000"]);
+    sandbox.poolctl(next).run().expect_quiet().expect_stdout("died: \n");
+    assert_eq!(listed(&sandbox), "");
+}

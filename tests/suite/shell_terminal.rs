@@ -107,7 +107,9 @@ fn a_neighbour_in_a_pipeline_keeps_the_terminal() {
     let (sandbox, mut terminal) = at_a_shell();
     sandbox.fifo("gate");
 
-    terminal.press("$P lock db -- cat gate | { read line < /dev/tty; echo \"neighbour:$line\"; cat; }\n");
+    // The neighbour reads once the command runs.
+    let neighbour = "{ read go; read line < /dev/tty; echo \"neighbour:$line\"; cat; }";
+    terminal.press(&format!("$P lock db -- sh -c 'echo go; cat gate' | {neighbour}\n"));
     running(&sandbox, "cat gate");
     terminal.press("typed\n");
     terminal.wait_screen("neighbour:typed\n");

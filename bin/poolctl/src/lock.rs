@@ -96,7 +96,7 @@ pub(crate) struct LockArgs {
 pub(crate) struct SemaphoreArgs {
     /// Which semaphore
     name: Name,
-    /// How many may hold it at once; everybody should say the same
+    /// How many may hold it at once; refused while others hold it or wait with another number
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_PERMITS))]
     permits: u32,
     /// Give up after waiting so long: 10s (0: do not wait)
@@ -311,6 +311,10 @@ fn refused(error: AcquireError) -> Failure {
             Failure::new(ExitCode::Overloaded, deadlock)
                 .details(details)
                 .hint("take the locks in the same order everywhere, the outer one first")
+        }
+        AcquireError::OtherNumber { theirs, .. } => {
+            let hint = format!("-n {theirs} as long as others hold it (`poolctl locks`), or another name");
+            Failure::usage(error).hint(hint)
         }
         AcquireError::Io(_) => internal(error),
     }

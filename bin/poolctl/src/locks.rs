@@ -33,6 +33,8 @@ pub(crate) struct LocksArgs {
 struct Row {
     kind: Kind,
     name: Name,
+    /// How many may hold it at once.
+    permits: Option<u32>,
     holders: Vec<Holder>,
     waiters: Vec<Waits>,
 }
@@ -90,12 +92,18 @@ fn rows_of(table: &Table, now: Moment) -> Vec<Row> {
     for holding in &table.holdings {
         let who = Who::of(holding.party.as_ref(), now);
         let died = holding.state == State::OwnerDied;
-        row(&mut rows, &holding.object).holders.push(Holder { who, died });
+        let row = row(&mut rows, &holding.object);
+        row.holders.push(Holder { who, died });
+        // What a dead one said may be over.
+        let said = holding.party.as_ref().filter(|_| !died).map(|party| party.permits);
+        row.permits = said.or(row.permits);
     }
     for waiter in &table.waiters {
         let who = Who::of(Some(&waiter.party), now);
         let for_ever = stuck.iter().any(|other| other.party.life == waiter.party.life);
-        row(&mut rows, &waiter.wants).waiters.push(Waits { who, for_ever });
+        let row = row(&mut rows, &waiter.wants);
+        row.waiters.push(Waits { who, for_ever });
+        row.permits = Some(waiter.party.permits);
     }
     rows.into_values().collect()
 }
@@ -104,6 +112,7 @@ fn row<'r, 't>(rows: &'r mut BTreeMap<&'t Object, Row>, object: &'t Object) -> &
     rows.entry(object).or_insert_with(|| Row {
         kind: object.kind,
         name: object.name.clone(),
+        permits: None,
         holders: Vec::new(),
         waiters: Vec::new(),
     })
@@ -130,7 +139,11 @@ impl Who {
 fn shown(row: &Row) -> String {
     let mut text = String::new();
     let object = Object { kind: row.kind, name: row.name.clone() };
-    writeln!(text, "{object}").expect("memory takes any write");
+    match row.permits {
+        Some(permits) if row.kind == Kind::Semaphore => writeln!(text, "{object}, -n {permits}"),
+        _ => writeln!(text, "{object}"),
+    }
+    .expect("memory takes any write");
     for holder in &row.holders {
         let verb = if holder.died { "died  " } else { "held  " };
         writeln!(text, "  {}", holder.who.shown(verb)).expect("memory takes any write");

@@ -30,7 +30,7 @@ use super::deadlock::{self, Deadlock};
 use super::name::{Entry, Kind, Object};
 use super::place::{Guard, Place};
 use super::record::{self, Found, Life, Party, Waiter};
-use super::table::Table;
+use super::table::{Holding, State, Table};
 
 /// What somebody wants to hold.
 #[derive(Debug, Clone)]
@@ -49,6 +49,8 @@ pub(super) struct Request {
 pub(super) enum AcquireError {
     #[error(transparent)]
     Deadlock(#[from] Deadlock),
+    #[error("{object} is `-n {theirs}` for {party}, so it cannot be `-n {ours}` now")]
+    OtherNumber { object: Object, ours: u32, theirs: u32, party: Box<Party> },
     #[error("failed to lock in the runtime directory")]
     Io(#[from] io::Error),
 }
@@ -169,6 +171,7 @@ fn lock(request: &Request, tell: &impl Fn(Verdict)) -> Result<(), AcquireError> 
 
 fn permit(request: &Request, tell: &impl Fn(Verdict)) -> Result<(), AcquireError> {
     let guard = request.place.guard()?;
+    request.agree(&guard)?;
     let gate = Arc::new(request.place.create(&Entry::Gate(request.object.name.clone()), &guard)?);
     let first = file_lock::try_lock(&gate)?;
     if first && let Some(file) = request.free_permit(&guard)? {
@@ -251,7 +254,25 @@ impl Queued {
 
 impl Request {
     fn party(&self) -> Party {
-        Party { life: self.me, since: now().0, command: self.command.clone() }
+        Party { life: self.me, since: now().0, command: self.command.clone(), permits: self.permits }
+    }
+
+    /// Refuses a number of permits that is not that of those who hold or wait: some of them would count to another end.
+    fn agree(&self, guard: &Guard) -> Result<(), AcquireError> {
+        let table = Table::read(&self.place, guard)?;
+        let holds = |holding: &&Holding| holding.object == self.object && holding.state == State::Held;
+        let holders = table.holdings.iter().filter(holds).filter_map(|holding| holding.party.as_ref());
+        let waiters = table.waiters.iter().filter(|waiter| waiter.wants == self.object);
+        let mut others = holders.chain(waiters.map(|waiter| &waiter.party));
+        match others.find(|party| party.permits != self.permits) {
+            None => Ok(()),
+            Some(party) => Err(AcquireError::OtherNumber {
+                object: self.object.clone(),
+                ours: self.permits,
+                theirs: party.permits,
+                party: Box::new(party.clone()),
+            }),
+        }
     }
 
     /// Registers the wait and refuses one that would never end.
@@ -259,12 +280,7 @@ impl Request {
         let wait = Entry::Wait(self.me.to_string());
         let wait_file = self.place.create(&wait, guard)?;
         file_lock::lock(&wait_file)?;
-        let waiter = Waiter {
-            party: self.party(),
-            wants: self.object.clone(),
-            permits: self.permits,
-            under: self.under.clone(),
-        };
+        let waiter = Waiter { party: self.party(), wants: self.object.clone(), under: self.under.clone() };
         record::write(&wait_file, &waiter)?;
         let table = Table::read(&self.place, guard)?;
         if let Some(deadlock) = deadlock::find(&table, self.me, now()) {
@@ -293,18 +309,27 @@ impl Request {
 
     /// A permit that nobody holds, locked; first one whose owner died, so that somebody is told.
     fn free_permit(&self, guard: &Guard) -> io::Result<Option<Arc<File>>> {
+        // Left by an owner when there were more permits.
+        let mut beyond = None;
         for entry in self.place.entries(guard)? {
-            if matches!(&entry, Entry::Permit(name, number) if *name == self.object.name && *number < self.permits)
-            {
-                let file = self.place.open_existing(&entry, guard)?;
-                if file.metadata()?.len() > 0 && file_lock::try_lock(&file)? {
+            let Entry::Permit(name, number) = &entry else { continue };
+            if *name != self.object.name {
+                continue;
+            }
+            let file = self.place.open_existing(&entry, guard)?;
+            if file.metadata()?.len() > 0 && file_lock::try_lock(&file)? {
+                if *number < self.permits {
                     return Ok(Some(Arc::new(file)));
                 }
+                beyond = Some(file);
             }
         }
         for number in 0..self.permits {
             let file = self.place.create(&self.permit(number), guard)?;
             if file_lock::try_lock(&file)? {
+                if let Some(beyond) = &beyond {
+                    record::hand_on(beyond, &file)?;
+                }
                 return Ok(Some(Arc::new(file)));
             }
         }

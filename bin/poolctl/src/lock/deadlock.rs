@@ -87,7 +87,7 @@ pub(crate) fn stuck(table: &Table) -> Vec<&Waiter> {
             .copied()
             .filter(|waiter| {
                 let holders = holders_of(table, waiter).count();
-                holders >= waiter.permits as usize && !holders_of(table, waiter).any(moving)
+                holders >= waiter.party.permits as usize && !holders_of(table, waiter).any(moving)
             })
             .collect();
         stuck = still;
@@ -98,7 +98,7 @@ pub(crate) fn stuck(table: &Table) -> Vec<&Waiter> {
 }
 
 fn holders_of<'t>(table: &'t Table, waiter: &Waiter) -> impl Iterator<Item = &'t Holding> {
-    let (wants, permits) = (waiter.wants.clone(), waiter.permits);
+    let (wants, permits) = (waiter.wants.clone(), waiter.party.permits);
     table
         .holdings
         .iter()
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn party(pid: u32) -> Party {
-        Party { life: Life { pid, started: 1 }, since: 0, command: format!("cmd{pid}") }
+        Party { life: Life { pid, started: 1 }, since: 0, command: format!("cmd{pid}"), permits: 1 }
     }
 
     fn object(name: &str) -> Object {
@@ -125,7 +125,7 @@ mod tests {
 
     fn waiting(pid: u32, name: &str, permits: u32, under: &[u32]) -> Waiter {
         let under = under.iter().map(|pid| Life { pid: *pid, started: 1 }).collect();
-        Waiter { party: party(pid), wants: object(name), permits, under }
+        Waiter { party: Party { permits, ..party(pid) }, wants: object(name), under }
     }
 
     fn pids(table: &Table) -> Vec<u32> {

@@ -98,6 +98,8 @@ pub(crate) struct Party {
     pub(crate) since: u64,
     /// The command that runs, or is to run.
     pub(crate) command: String,
+    /// How many permits it says that there are; a lock has one.
+    pub(crate) permits: u32,
 }
 
 impl Party {
@@ -119,8 +121,6 @@ pub(crate) struct Waiter {
     #[serde(flatten)]
     pub(crate) party: Party,
     pub(crate) wants: Object,
-    /// Of so many permits one.
-    pub(crate) permits: u32,
     /// The holders that it is below, which therefore wait for it.
     pub(crate) under: Vec<Life>,
 }
@@ -139,6 +139,15 @@ pub(crate) fn write(file: &File, record: &impl Serialize) -> io::Result<()> {
     bytes.push(b'\n');
     file.set_len(0)?;
     file.write_all_at(&bytes, 0)
+}
+
+/// Hands a record on to an empty file, sense or no sense.
+pub(crate) fn hand_on(from: &File, to: &File) -> io::Result<()> {
+    let len = from.metadata()?.len().min(MAX_RECORD);
+    let mut bytes = vec![0; usize::try_from(len).expect("a mebibyte fits")];
+    from.read_exact_at(&mut bytes, 0)?;
+    to.write_all_at(&bytes, 0)?;
+    from.set_len(0)
 }
 
 /// What stands in a file.
