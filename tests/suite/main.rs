@@ -37,6 +37,7 @@ mod replacement;
 mod resume;
 mod retries;
 mod shell_locks;
+mod shell_runs;
 mod shell_terminal;
 mod signals;
 mod starts;

@@ -35,7 +35,7 @@ use command::{Command, Fate, Running, StartError};
 pub(crate) use deadlock::stuck;
 pub(crate) use name::{Kind, Name, Object};
 pub(crate) use place::{Place, PlaceError};
-pub(crate) use record::Party;
+pub(crate) use record::{Party, Run};
 pub(crate) use table::{State, Table};
 
 use record::{Life, shown_command};
@@ -152,6 +152,7 @@ fn run(object: Object, permits: u32, timeout: Option<Span>, words: &[OsString]) 
         me: Life::of(std::process::id()).map_err(internal)?,
         command: shown_command(words),
         under: Life::above(),
+        run: Run::above(),
     };
     let (mut below, me) = (request.under.clone(), request.me);
     let (terminal, stops) = (Terminal::open(), held.stops());

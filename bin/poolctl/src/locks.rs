@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::end::End;
 use crate::failure::Failure;
-use crate::lock::{Kind, Name, Object, Party, Place, State, Table, no_place, stuck};
+use crate::lock::{Kind, Name, Object, Party, Place, Run, State, Table, no_place, stuck};
 use crate::value::Span;
 
 const EXAMPLES: &str = "\
@@ -55,13 +55,15 @@ struct Waits {
     for_ever: bool,
 }
 
-/// A process; all are null where it died before it could say.
+/// A process; what it could not say before it died is null.
 #[derive(Debug, Serialize)]
 struct Who {
     pid: Option<u32>,
     command: Option<String>,
     /// For how long it has held or waited.
     seconds: Option<f64>,
+    /// From which run it was started; null if from none.
+    run: Option<Run>,
 }
 
 /// Prints the list.
@@ -124,15 +126,17 @@ impl Who {
             pid: party.map(|party| party.life.pid),
             command: party.map(|party| party.command.clone()),
             seconds: party.map(|party| party.age(now).as_secs_f64()),
+            run: party.and_then(|party| party.run.clone()),
         }
     }
 
     fn shown(&self, verb: &str) -> String {
-        let Self { pid: Some(pid), command: Some(command), seconds: Some(seconds) } = self else {
+        let Self { pid: Some(pid), command: Some(command), seconds: Some(seconds), run } = self else {
             return format!("{verb}  an unknown process");
         };
         let age = Span(std::time::Duration::from_secs_f64(*seconds)).to_string();
-        format!("{verb}  pid {pid:<8} {age:<12} {command}")
+        let run = run.as_ref().map_or_else(String::new, |run| format!("[{run}] "));
+        format!("{verb}  pid {pid:<8} {age:<12} {run}{command}")
     }
 }
 

@@ -28,6 +28,12 @@ const CONTROL_FD: i32 = 5;
 /// Where the worker script lies in a Python worker.
 const SCRIPT_FD: i32 = 6;
 
+/// Names the item of a command in its environment.
+pub(crate) const ITEM: &str = "POOLCTL_ITEM";
+
+/// Names the slot of a warm worker in its environment.
+pub(crate) const SLOT: &str = "POOLCTL_SLOT";
+
 /// Makes processes of one target.
 #[derive(Debug)]
 pub(crate) struct Launcher {
@@ -141,7 +147,12 @@ impl Launcher {
         if let Some(stdin) = &line.stdin {
             fds.push((memfd::with_contents("poolctl-stdin", stdin)?, 0));
         }
-        let launch = Launch { path: self.program.1.clone(), argv: line.argv, env: Vec::new(), fds };
+        let launch = Launch {
+            path: self.program.1.clone(),
+            argv: line.argv,
+            env: vec![(ITEM, item.to_string())],
+            fds,
+        };
         Ok((launch, Streams { stdout: Some(stdout), stderr: Some(stderr) }))
     }
 
@@ -301,6 +312,6 @@ fn worker_env(slot: Slot, framing: &str, (input, output): (i32, i32)) -> Vec<(&'
         ("POOLCTL_FRAMING", framing.to_owned()),
         ("POOLCTL_IN_FD", input.to_string()),
         ("POOLCTL_OUT_FD", output.to_string()),
-        ("POOLCTL_SLOT", slot.to_string()),
+        (SLOT, slot.to_string()),
     ]
 }

@@ -18,6 +18,7 @@ mod readiness;
 mod starts;
 mod waiting;
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ use crate::config::{PoolConfig, Target};
 use crate::desk::Desk;
 use crate::insight::Insight;
 use crate::keeper::{self, Keeper, KeeperError};
-use crate::launch::{LaunchError, Launcher};
+use crate::launch::{ITEM, LaunchError, Launcher, SLOT};
 use crate::life::{Life, Lives, Work};
 use crate::link::Link;
 use crate::memory_kills::MemoryKills;
@@ -454,9 +455,11 @@ const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
 /// The environment of the workers: ours, and what the configuration adds.
-fn worker_environment(config: &PoolConfig) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-    let mut env: Vec<_> =
-        std::env::vars_os().filter(|(name, _)| !config.env.iter().any(|(added, _)| added == name)).collect();
+fn worker_environment(config: &PoolConfig) -> Vec<(OsString, OsString)> {
+    // Where this process is a worker itself, or was started by one, its own place is not that of its workers.
+    let is_own = |name: &OsString| name == ITEM || name == SLOT;
+    let added = |name: &OsString| config.env.iter().any(|(added, _)| added == name);
+    let mut env: Vec<_> = std::env::vars_os().filter(|(name, _)| !is_own(name) && !added(name)).collect();
     env.extend(config.env.iter().cloned());
     env
 }

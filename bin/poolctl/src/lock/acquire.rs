@@ -29,7 +29,7 @@ use poolctl_supervisor::{Pidfd, file_lock, now};
 use super::deadlock::{self, Deadlock};
 use super::name::{Entry, Kind, Object};
 use super::place::{Guard, Place};
-use super::record::{self, Found, Life, Party, Waiter};
+use super::record::{self, Found, Life, Party, Run, Waiter};
 use super::table::{Holding, State, Table};
 
 /// What somebody wants to hold.
@@ -42,6 +42,8 @@ pub(super) struct Request {
     pub(super) me: Life,
     pub(super) command: String,
     pub(super) under: Vec<Life>,
+    /// Where it was started, if below a run.
+    pub(super) run: Option<Run>,
 }
 
 /// Why it cannot be got.
@@ -254,7 +256,13 @@ impl Queued {
 
 impl Request {
     fn party(&self) -> Party {
-        Party { life: self.me, since: now().0, command: self.command.clone(), permits: self.permits }
+        Party {
+            life: self.me,
+            since: now().0,
+            command: self.command.clone(),
+            permits: self.permits,
+            run: self.run.clone(),
+        }
     }
 
     /// Refuses a number of permits that is not that of those who hold or wait: some of them would count to another end.

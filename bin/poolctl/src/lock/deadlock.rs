@@ -111,7 +111,13 @@ mod tests {
     use super::*;
 
     fn party(pid: u32) -> Party {
-        Party { life: Life { pid, started: 1 }, since: 0, command: format!("cmd{pid}"), permits: 1 }
+        Party {
+            life: Life { pid, started: 1 },
+            since: 0,
+            command: format!("cmd{pid}"),
+            permits: 1,
+            run: None,
+        }
     }
 
     fn object(name: &str) -> Object {

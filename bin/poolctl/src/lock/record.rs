@@ -18,6 +18,9 @@ pub(crate) const LOCKS_HELD: &str = "POOLCTL_LOCKS_HELD";
 /// The longest record that is read; nothing of ours writes a longer one.
 const MAX_RECORD: u64 = 1 << 20;
 
+/// The longest name of a run that is written down.
+const MAX_RUN_ID: usize = 100;
+
 /// The most of a command line that is written down.
 const MAX_COMMAND: usize = 4096;
 
@@ -89,6 +92,38 @@ impl FromStr for Life {
     }
 }
 
+/// The place in a run of poolctl from which a process was started, as its environment says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) id: String,
+    /// Of a warm worker: which of the places for workers.
+    pub(crate) slot: Option<u32>,
+    /// Of a command: its item, counted from 0.
+    pub(crate) item: Option<u64>,
+}
+
+impl Run {
+    /// That of this process; none if it is below no run.
+    pub(crate) fn above() -> Option<Self> {
+        // Of a longer one nobody knows what it is.
+        let id = std::env::var("POOLCTL_RUN_ID").ok().filter(|id| id.len() <= MAX_RUN_ID)?;
+        let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+        let slot = number("POOLCTL_SLOT").and_then(|slot| u32::try_from(slot).ok());
+        Some(Self { id, slot, item: number("POOLCTL_ITEM") })
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(item) = self.item {
+            write!(f, "item {item} of ")?;
+        } else if let Some(slot) = self.slot {
+            write!(f, "slot {slot} of ")?;
+        }
+        write!(f, "run {}", self.id.escape_debug())
+    }
+}
+
 /// Who holds or waits, what for, since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Party {
@@ -100,6 +135,8 @@ pub(crate) struct Party {
     pub(crate) command: String,
     /// How many permits it says that there are; a lock has one.
     pub(crate) permits: u32,
+    /// Where it was started, if below a run.
+    pub(crate) run: Option<Run>,
 }
 
 impl Party {
@@ -111,7 +148,11 @@ impl Party {
 
 impl fmt::Display for Party {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {} (`{}`)", self.life.pid, self.command)
+        write!(f, "pid {} (`{}`", self.life.pid, self.command)?;
+        match &self.run {
+            Some(run) => write!(f, ", {run})"),
+            None => f.write_str(")"),
+        }
     }
 }
 
