@@ -58,12 +58,14 @@ Examples:
 ";
 
 const NOTES: &str = "\
-The lock is held until the command and all of its process group have ended; POOLCTL_OWNER_DIED=1 tells the
-command that whoever held it before died. Names are any text without `/` of up to 200 bytes.
-At a terminal the command is in the foreground if poolctl is: it may read, and Ctrl-C and Ctrl-Z reach it.
-If poolctl itself is killed (SIGKILL), so is the command, but not what it had started.
-Exit codes: the command's own status, 128+n if signal n ended it; 124 after --timeout, 75 where waiting would
-never end (a deadlock), 2 usage, 78 no usable runtime directory, 126/127 the command cannot start / was not found.";
+The lock is held until the command and all of its process group have ended. POOLCTL_OWNER_DIED=1
+tells the command that whoever held it before died. A name is any text without `/` of up to 200
+bytes, and the same lock in every shell and in every run of `poolctl map`.
+At a terminal the command is in the foreground if poolctl is: it may read, and Ctrl-C and Ctrl-Z
+reach it. If poolctl itself is killed (SIGKILL), so is the command, but not what it had started.
+Exit codes: the command's own status, 128+n if signal n ended it; 124 after --timeout, 75 where
+waiting would never end (a deadlock), 2 usage, also another -n than others have, 78 no usable
+runtime directory, 126/127 the command cannot start / was not found.";
 
 /// Signals that are not yet seen to; further ones of a burst say nothing new.
 const NEWS: usize = 64;
