@@ -7,7 +7,8 @@ use std::time::Duration;
 use poolctl_sync::{JoinError, RawJoinableQueue};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::home::{Object, ObjectError};
+use super::home;
+use super::object::{Object, ObjectError};
 use super::queue::{DEFAULT_BYTES, Queue};
 
 /// A [`Queue`] whose users say when they have done with what they got, so that others can wait until all is done.
@@ -57,8 +58,8 @@ impl<T> JoinableQueue<T> {
             hands = host.hands();
             host.create_joinable_queue()
         })?;
-        let made = Self::of(Queue::on(object.clone(), bytes, hands)?)?;
-        object.watch(&made.raw);
+        let made = Self::of(Queue::on(object, bytes, hands)?)?;
+        home::watch(&made.raw);
         Ok(made)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::home::{Object, ObjectError, travels};
+use super::object::{Object, ObjectError, travels};
 use poolctl_sync::{
     Acquired, Detection, LockError, NoEntry, Owner, Participant, RawLock, RawRLock, ReleaseError,
 };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use poolctl_sync::LockError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::home::ObjectError;
 use super::lock::{Lock, LockGuard};
+use super::object::ObjectError;
 use super::{Array, Element};
 
 /// An [`Array`] that is used under a lock, so that changes of several numbers are seen together.

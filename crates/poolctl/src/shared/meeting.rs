@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use poolctl_sync::{BarrierError, NoEntry, Participant, RawBarrier, RawCondition, RawEvent, WaitError};
 
-use super::home::{Object, ObjectError, travels};
 use super::locked::Locked;
+use super::object::{Object, ObjectError, travels};
 
 /// Something that is set or not, and that any number of threads of any processes wait for.
 ///

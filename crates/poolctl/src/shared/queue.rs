@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::home::{Object, ObjectError};
+use super::object::{Object, ObjectError};
 
 /// How many bytes of values a queue has room for if nothing else is said.
 pub(super) const DEFAULT_BYTES: usize = 1 << 20;

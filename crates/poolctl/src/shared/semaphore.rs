@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use poolctl_sync::{NoEntry, Participant, PermitError, RawSemaphore, ReturnError};
 
-use super::home::{Object, ObjectError, travels};
+use super::object::{Object, ObjectError, travels};
 
 /// How many permits a [`Semaphore`] can have at least.
 const ROOM: u32 = 256;

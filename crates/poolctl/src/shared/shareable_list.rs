@@ -21,8 +21,8 @@ use poolctl_shm::SharedCells;
 use poolctl_sync::LockError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::home::ObjectError;
 use super::lock::{Lock, LockGuard};
+use super::object::ObjectError;
 use super::{Travelled, Travelling};
 
 /// How often a reader looks without the lock.

@@ -10,8 +10,8 @@ use poolctl_shm::SharedCells;
 use poolctl_sync::LockError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::home::ObjectError;
 use super::lock::{Lock, LockGuard};
+use super::object::ObjectError;
 use super::{Travelled, Travelling};
 
 /// A value of plain data in memory that processes share, with a lock of its own.
