@@ -33,7 +33,8 @@ const TESTS: &[Test] = tests! {
         who_finds_nothing_has_found_an_empty_queue,
         a_killed_producer_tears_nothing, who_joins_is_told_what_was_in_the_hands_of_the_dead,
         what_one_process_got_another_may_do, handles_do_not_travel_through_a_queue;
-    soak: counters_stay_exact_under_a_killer, queues_lose_nothing_and_give_nothing_twice_under_a_killer;
+    soak: counters_stay_exact_under_a_killer, queues_lose_nothing_and_give_nothing_twice_under_a_killer,
+        joined_queues_account_for_all_under_a_killer, lists_have_whole_items_under_a_killer;
     travels: objects_come_before_and_behind_the_pool, an_initializer_has_objects, an_object_of_a_child_is_foreign_here,
         an_object_is_written_nowhere_else, a_list_is_the_same_for_all, places_of_what_others_had_are_used_again,
         the_place_of_what_a_worker_has_is_not_used_again, what_is_on_its_way_keeps_its_place,

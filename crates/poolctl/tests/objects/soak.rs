@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use poolctl::{Array, Lock, LockGuard, Process, Queue, Value};
+use poolctl::{Array, JoinError, JoinableQueue, Lock, LockGuard, Process, Queue, ShareableList, Value};
 use poolctl_testkit::{DEADLINE, Random, Sandbox, are_long_tests_wanted, pass, seed};
 use serde::{Deserialize, Serialize};
 
@@ -130,4 +130,87 @@ pub(crate) fn queues_lose_nothing_and_give_nothing_twice_under_a_killer() {
         assert!(counts().all(|count| count <= 1), "one was given twice");
         while queue.try_get().expect("it works, whoever died").is_some() {}
     }
+}
+
+/// Works off what there is, and says what it has in hand and how much it has done, each behind the fact.
+#[poolctl::task]
+fn work_for_ever(queue: JoinableQueue<u64>, hand: Value<u64>, done: Value<u64>) {
+    loop {
+        queue.get().expect("there comes one");
+        hand.store(1);
+        hand.store(0);
+        queue.task_done().expect("it was got");
+        done.update(|done| done + 1);
+    }
+}
+
+pub(crate) fn joined_queues_account_for_all_under_a_killer() {
+    let (sandbox, mut random) = (Sandbox::new(), Random::new(seed()));
+    let queue = JoinableQueue::with_capacity(1 << 10).expect("there is room");
+    let mut abandoned_in_all = 0;
+
+    for round in 0..kills(60) {
+        let (hand, done) = (Value::new(0).expect("there is room"), Value::new(0).expect("there is room"));
+        let worker = started(&sandbox, work_for_ever, (queue.clone(), hand.clone(), done.clone()));
+        let wanted = 1 + random.below(3000);
+        (0..wanted).for_each(|number| queue.put(&number).expect("there comes room"));
+        kill(&worker);
+
+        let mut drained = 0;
+        while queue.try_get().expect("it works, whoever died").is_some() {
+            queue.task_done().expect("it was got");
+            drained += 1;
+        }
+        let abandoned = match queue.join_timeout(DEADLINE) {
+            Ok(in_time) => u64::from(!in_time) * 1000,
+            Err(JoinError::Abandoned { count }) => count,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(queue.forget_abandoned(), abandoned, "round {round}");
+        assert_eq!(queue.unfinished(), 0, "round {round}");
+        // What was done and not said yet is the difference.
+        let unsaid = wanted - done.load() - drained - abandoned;
+        assert!(abandoned + unsaid <= 1, "round {round}: {abandoned} abandoned, {unsaid} unsaid");
+        assert!(abandoned == 1 || hand.load() == 0, "round {round}: it had one in hand");
+        abandoned_in_all += abandoned;
+    }
+    assert!(queue.is_empty() && abandoned_in_all < kills(60));
+}
+
+/// Replaces items by others of the same letter, as long as it lives.
+#[poolctl::task]
+fn write_for_ever(list: ShareableList, whose: usize) {
+    for letter in ["a", "b", "c"].into_iter().cycle() {
+        list.set(0, letter.repeat(40)).expect("it fits");
+        list.update(1 + whose, |item| (item.as_int().expect("it is one") + 1).into()).expect("it works");
+    }
+}
+
+pub(crate) fn lists_have_whole_items_under_a_killer() {
+    let (sandbox, mut random) = (Sandbox::new(), Random::new(seed()));
+    let list = ShareableList::new(["z".repeat(40).into(), 0.into(), 0.into()]).expect("there is room");
+    let start = |whose: usize| started(&sandbox, write_for_ever, (list.clone(), whose));
+    let mut processes: Vec<Process> = (0..2).map(start).collect();
+    let mut last = [0, 0];
+
+    for round in 0..kills(60) {
+        let whose = usize::from(random.below(2) == 1);
+        for _ in 0..random.below(2000) {
+            let item = list.get(0).expect("it is there");
+            let text = item.as_str().expect("it is one");
+            assert!(
+                text.len() == 40 && text.as_bytes().iter().all(|byte| *byte == text.as_bytes()[0]),
+                "{text}"
+            );
+        }
+        kill(&processes[whose]);
+        processes[whose] = start(whose);
+        for (whose, last) in last.iter_mut().enumerate() {
+            let count = list.get(1 + whose).expect("it is there").as_int().expect("it is one");
+            assert!(count >= *last, "round {round}: what was counted is counted");
+            *last = count;
+        }
+    }
+    processes.iter().for_each(kill);
+    list.set(0, "free").expect("nobody holds the lock");
 }
