@@ -6,15 +6,18 @@
 #![expect(clippy::print_stdout, reason = "what it prints is compared")]
 
 use std::error::Error;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use poolctl::{Event, LockError, Process, Queue, QueueError, Value};
+use poolctl::{Array, Event, LockError, Process, Queue, QueueError, Value};
 
 type Done = Result<(), Box<dyn Error>>;
 
 /// How many values an end of the work is told by.
 const END: u64 = u64::MAX;
+/// How often an array is attached.
+const ATTACHES: u32 = 2000;
 
 #[poolctl::task]
 fn count_up(counter: Value<u64>, times: u64, go: Event) -> Result<(), LockError> {
@@ -47,6 +50,9 @@ fn main() -> Done {
     poolctl::init();
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["attached", name] = arguments[..] {
+        return attached(name);
+    }
     let [what, times] = arguments[..] else { return Err("usage: object_rates WHAT N".into()) };
     let times: u64 = times.parse()?;
     match what {
@@ -54,6 +60,7 @@ fn main() -> Done {
         "value-two" => value(times, 2),
         "queue" => queue(times, 1),
         "queue-two" => queue(times, 2),
+        "attach" => attach(usize::try_from(times)?),
         _ => Err("it measures no such thing".into()),
     }
 }
@@ -101,6 +108,28 @@ fn queue(times: u64, pairs: u64) -> Done {
     }
     println!("exact");
     tell(times as f64 / time.as_secs_f64())
+}
+
+/// An array of so many numbers under a name, for this program again, as no worker of it.
+fn attach(numbers: usize) -> Done {
+    let array = Array::<f64>::new(numbers)?;
+    array.set(numbers - 1, 0.5);
+    let published = poolctl::publish(&format!("rates of {}", std::process::id()), &array)?;
+    let ended = Command::new(env::current_exe()?).args(["attached", published.name()]).status()?;
+    if ended.success() { Ok(()) } else { Err("the other program failed".into()) }
+}
+
+/// How often a second an array can be attached by name, its last number read, and left.
+fn attached(name: &str) -> Done {
+    let begun = Instant::now();
+    for _ in 0..ATTACHES {
+        let array = poolctl::attach::<Array<f64>>(name)?;
+        if array.get(array.len() - 1) != Some(0.5) {
+            return Err("another number".into());
+        }
+    }
+    println!("exact");
+    tell(f64::from(ATTACHES) / begun.elapsed().as_secs_f64())
 }
 
 /// From when all may begin until they have ended, and what follows is done.

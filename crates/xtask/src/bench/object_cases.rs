@@ -54,5 +54,17 @@ const QUEUE_TWO: Case = Case {
     ..TOLD
 };
 
+const ATTACH: Case = Case {
+    name: "objects-attach",
+    title: "An array of another program, found by its name, its last number read, and left",
+    target: Target::RateToSecond(0.5),
+    runners: &[
+        exact("poolctl `attach`, 1 GiB", "object_rates attach 134217728", 2_000),
+        exact("the same of one number", "object_rates attach 1", 2_000),
+        exact("`multiprocessing.shared_memory`, 1 GiB", "python3 objects.py attach 1073741824", 2_000),
+    ],
+    ..TOLD
+};
+
 /// The cases of shared objects, in the order of the document.
-pub(super) const CASES: [&Case; 4] = [&VALUE, &VALUE_TWO, &QUEUE, &QUEUE_TWO];
+pub(super) const CASES: [&Case; 5] = [&VALUE, &VALUE_TWO, &QUEUE, &QUEUE_TWO, &ATTACH];

@@ -1,13 +1,15 @@
 """What `multiprocessing` does of what shared objects do: the figure goes to $figure, what proves the work to stdout.
 
-usage: objects.py value N | value-two N | queue N | simple-queue N | queue-two N
+usage: objects.py value N | value-two N | queue N | simple-queue N | queue-two N | attach BYTES
 """
 
 import multiprocessing
 import os
 import sys
 import time
+from multiprocessing import shared_memory
 
+ATTACHES = 2000
 
 def count(counter, times, go):
     go.wait()
@@ -62,6 +64,31 @@ def queues(queue, times, pairs):
     return seconds, [sum(parts) for parts in zip(*results)] == [times, sum(range(times))]
 
 
+def attach_all(name, size, line):
+    begun = time.perf_counter()
+    is_exact = True
+    for _ in range(ATTACHES):
+        memory = shared_memory.SharedMemory(name)
+        is_exact &= memory.buf[size - 1] == 7
+        memory.close()
+    line.send((time.perf_counter() - begun, is_exact))
+
+
+def attach(size):
+    memory = shared_memory.SharedMemory(create=True, size=size)
+    try:
+        memory.buf[size - 1] = 7
+        here, there = multiprocessing.Pipe()
+        process = multiprocessing.Process(target=attach_all, args=(memory.name, size, there))
+        process.start()
+        told = here.recv()
+        process.join()
+    finally:
+        memory.close()
+        memory.unlink()
+    return told
+
+
 def main(way, times):
     if way == "value":
         seconds, is_exact = value(times, 1)
@@ -73,6 +100,9 @@ def main(way, times):
         seconds, is_exact = queues(multiprocessing.SimpleQueue(), times, 1)
     elif way == "queue-two":
         seconds, is_exact = queues(multiprocessing.Queue(), times, 2)
+    elif way == "attach":
+        seconds, is_exact = attach(times)
+        times = ATTACHES
     else:
         sys.exit(__doc__)
     with open(os.environ["figure"], "w") as file:
