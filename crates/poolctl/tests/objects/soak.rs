@@ -11,7 +11,7 @@ use crate::fixture::{kill, started};
 
 /// How many are killed: in ten minutes, where the long tests are asked for.
 fn kills(usual: u64) -> u64 {
-    if are_long_tests_wanted() { usual * 200 } else { usual }
+    if are_long_tests_wanted() { usual * 250 } else { usual }
 }
 
 /// What the processes count together, under the lock.
