@@ -17,18 +17,23 @@
 //! What runs beside a victim may send it another way than the first one went. Behind one that passed its point by others
 //! are stepped to it, at the pace of the first, until one comes there.
 //!
+//! A scene may have a second victim, a [`Companion`], which stands still when it is woken, and dies when the scene says so.
+//!
 //! x86-64 alone. Where ptrace(2) is not permitted, [`sweep`] answers [`Refused`], and the test says that it skips.
 
+mod companion;
 mod harness;
 mod victim;
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use nix::sys::personality::{self, Persona};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, raise};
 
+pub use companion::Companion;
 pub use harness::{Builds, Sweep, VICTIM, run_sweeps};
 use victim::{News, Place, Victim};
 
@@ -82,6 +87,8 @@ pub trait Scene {
 pub enum Then {
     /// It is killed there. If it ever sleeps, one more is killed asleep.
     Kill,
+    /// The same from its first sleep on, which it must come to: it is killed asleep, and at each point behind that.
+    KillWoken,
     /// The other side acts, and the victim goes on to its end, where it must exit with 0. If it falls asleep then, it
     /// was not woken, and the sweep fails.
     GoOn,
@@ -121,13 +128,18 @@ pub fn sweep<S: Scene>(
     mut after: impl FnMut(S, &Point),
 ) -> Result<Swept, Refused> {
     keep_addresses();
-    let (path, sleeps) = record(&mut scene())?;
-    let mut swept = Swept { points: 0, instructions: path.len(), astray: 0 };
-    let is_wanted = |point: &&Point| !cfg!(debug_assertions) || point.nth == 1;
-    for point in path.iter().filter(is_wanted) {
+    let (path, slept_at) = record(&mut scene())?;
+    let from = match then {
+        Then::KillWoken => slept_at.expect("a victim sleeps that is to be woken"),
+        Then::Kill | Then::GoOn => 0,
+    };
+    let mut swept = Swept { points: 0, instructions: path.len() - from, astray: 0 };
+    let mut places = HashSet::new();
+    let is_wanted = |point: &&Point| !cfg!(debug_assertions) || places.insert(point.place.clone());
+    for point in path[from..].iter().filter(is_wanted) {
         let (mut scene, mut victim, reached) = reach(point, then, &mut scene, &mut swept.astray)?;
         match then {
-            Then::Kill => victim.kill(),
+            Then::Kill | Then::KillWoken => victim.kill(),
             Then::GoOn => {
                 scene.act();
                 run_to_exit(&mut victim, point);
@@ -140,7 +152,7 @@ pub fn sweep<S: Scene>(
             return Ok(swept);
         }
     }
-    if sleeps && then == Then::Kill {
+    if slept_at.is_some() && then != Then::GoOn {
         let mut scene = scene();
         let mut victim = Victim::start(scene.start())?;
         assert_eq!(victim.go_on(), News::Sleeps, "the first victim slept, and this one does not");
@@ -203,26 +215,28 @@ fn reach<S: Scene>(
     panic!("{point}: the first victim came there, and {MOST_VICTIMS} others did not");
 }
 
-/// Steps a victim from start to end. Answers where it was, and whether it slept.
-fn record(scene: &mut impl Scene) -> Result<(Vec<Point>, bool), Refused> {
+/// Steps a victim from start to end. Answers where it was, and which of those points was the first behind a sleep.
+fn record(scene: &mut impl Scene) -> Result<(Vec<Point>, Option<usize>), Refused> {
     let mut victim = Victim::start(scene.start())?;
-    let (mut path, mut sleeps) = (Vec::new(), false);
+    let (mut path, mut slept_at) = (Vec::new(), None);
     let mut seen = HashMap::<Place, u32>::new();
+    let steps = Cell::new(0);
     let mut note = |place: Place| {
         let nth = seen.entry(place.clone()).or_default();
         *nth += 1;
         path.push(Point { place, nth: *nth });
+        steps.set(path.len());
         false
     };
     let act = || {
-        sleeps = true;
+        slept_at.get_or_insert(steps.get());
         scene.act();
         true
     };
     walk(&mut victim, &mut note, act);
     // Where it stands when the signal is there already; nothing more is executed.
     path.pop();
-    Ok((path, sleeps))
+    Ok((path, slept_at))
 }
 
 /// Steps a victim to a point, or as far as it comes.
@@ -233,10 +247,10 @@ fn step_to(victim: &mut Victim, point: &Point, then: Then, scene: &mut impl Scen
         times == point.nth
     };
     let act = || {
-        if then == Then::Kill {
+        if then != Then::GoOn {
             scene.act();
         }
-        then == Then::Kill
+        then != Then::GoOn
     };
     walk(victim, is_there, act)
 }

@@ -123,6 +123,18 @@ impl Victim {
         self.news()
     }
 
+    /// Lets it go to where the next system call begins or ends.
+    pub(super) fn go_on_to_call(&mut self) -> News {
+        ptrace::syscall(self.pid, None).expect("a stopped victim can go on");
+        self.is_stopped = false;
+        self.news()
+    }
+
+    /// Whether it stands still: it did already, or has been woken from its sleep in a system call since.
+    pub(super) fn is_woken(&mut self) -> bool {
+        self.is_stopped || self.news() == News::Trapped
+    }
+
     /// Waits until it stops, ends or sleeps.
     pub(super) fn news(&mut self) -> News {
         let begun = Instant::now();
