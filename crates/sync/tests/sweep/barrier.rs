@@ -1,36 +1,73 @@
-//! A victim that is a party of a barrier: it comes last, or first.
+//! A victim that is a party of a barrier: it comes last, or first, and the last is a contender then or the host.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use poolctl_sync::{BarrierError, RawBarrier};
-use poolctl_testkit::stepper::{self, Refused, Swept};
+use poolctl_testkit::DEADLINE;
+use poolctl_testkit::stepper::{self, Refused, Swept, Then};
 
 use crate::play::{self, Cue, Play};
 use crate::stage::{Side, Stage};
 
 pub(crate) const PART: &str = "barrier";
 
-fn play(contenders: usize, cue: Cue) -> Play<bool> {
-    let parties = u32::try_from(contenders + 1).unwrap();
-    let stage = Stage::new(|host| vec![host.create_barrier(parties).unwrap()]);
-    if cue == Cue::Wakers {
-        stage.data.cells()[0].store(1, std::sync::atomic::Ordering::SeqCst);
+/// The word of the data that says that the victim comes first, and has no gate.
+const IS_FIRST: usize = 0;
+/// Those that say that the host met the others, or found the barrier broken.
+const HOST_MET: usize = 1;
+const HOST_BROKEN: usize = 2;
+
+fn has_met(barrier: &RawBarrier, limit: Option<Duration>) -> bool {
+    match barrier.wait(limit) {
+        Ok(_) => true,
+        Err(BarrierError::Broken) => false,
+        Err(other) => panic!("{other}"),
     }
+}
+
+fn of(stage: &Stage<bool>) -> RawBarrier {
+    RawBarrier::at(stage.host.member(), stage.places[0]).unwrap()
+}
+
+fn play(contenders: usize, parties: usize) -> Play<bool> {
+    let parties = u32::try_from(parties).unwrap();
+    let stage = Stage::new(|host| vec![host.create_barrier(parties).unwrap()]);
     let contend = |stage: &mut Stage<bool>| {
         let place = stage.places[0];
-        stage.contend(move |member, _| match RawBarrier::at(&member, place).unwrap().wait(None) {
-            Ok(_) => true,
-            Err(BarrierError::Broken) => false,
-            Err(other) => panic!("{other}"),
-        });
+        stage.contend(move |member, _| has_met(&RawBarrier::at(&member, place).unwrap(), None));
     };
-    Play { stage, part: PART, contenders, cue, contend, host_acts: |_| (), has_acted: false }
+    Play { contenders, ..Play::new(stage, PART, contend) }
+}
+
+/// The victim comes last.
+fn last(contenders: usize) -> Play<bool> {
+    play(contenders, contenders + 1)
+}
+
+/// It comes first, and a contender last.
+fn first(contenders: usize) -> Play<bool> {
+    let play = play(contenders, contenders + 1);
+    play.stage.data.cells()[IS_FIRST].store(1, SeqCst);
+    Play { cue: Cue::Wakers, ..play }
+}
+
+/// It comes first, and the host last, which wakes all.
+fn woken(contenders: usize) -> Play<bool> {
+    let play = play(contenders, contenders + 2);
+    play.stage.data.cells()[IS_FIRST].store(1, SeqCst);
+    let come = |stage: &Stage<bool>| {
+        let word = if has_met(&of(stage), Some(DEADLINE)) { HOST_MET } else { HOST_BROKEN };
+        stage.data.cells()[word].store(1, SeqCst);
+    };
+    Play { cue: Cue::Asleep, host_acts: [come as fn(&Stage<bool>)].into(), ..play }
 }
 
 pub(crate) fn victim(side: &Side) {
     let barrier = RawBarrier::at(&side.member, side.places[0]).unwrap();
     assert!(barrier.join().unwrap());
-    let is_first = side.data.cells()[0].load(std::sync::atomic::Ordering::SeqCst) == 1;
+    let is_first = side.data.cells()[IS_FIRST].load(SeqCst) == 1;
     stepper::mark_start();
     if !is_first {
         side.wait_at_gate();
@@ -40,15 +77,20 @@ pub(crate) fn victim(side: &Side) {
     assert!(met.is_ok());
 }
 
-fn sweep(contenders: usize, cue: Cue) -> Result<Swept, Refused> {
+fn sweep(then: Then, play: impl Fn() -> Play<bool>) -> Result<Swept, Refused> {
     let mut seen = BTreeSet::new();
     let swept = play::sweep(
-        || play(contenders, cue),
+        then,
+        play,
         |_, _| (),
-        |stage, answers, point| {
+        |stage, mut answers, point| {
+            let said = [(HOST_MET, true), (HOST_BROKEN, false)].into_iter();
+            answers.extend(
+                said.filter(|(word, _)| stage.data.cells()[*word].load(SeqCst) == 1).map(|(_, met)| met),
+            );
             let met = answers[0];
             assert!(answers.iter().all(|answer| *answer == met), "{point}: met for some: {answers:?}");
-            let barrier = RawBarrier::at(stage.host.member(), stage.places[0]).unwrap();
+            let barrier = of(stage);
             assert!(barrier.is_broken(), "{point}");
             barrier.reset();
             assert!(!barrier.is_broken() && barrier.arrived() == 0, "{point}");
@@ -60,9 +102,17 @@ fn sweep(contenders: usize, cue: Cue) -> Result<Swept, Refused> {
 }
 
 pub(crate) fn killed(contenders: usize) -> Result<Swept, Refused> {
-    sweep(contenders, Cue::Gate)
+    sweep(Then::Kill, || last(contenders))
 }
 
-pub(crate) fn woken_killed() -> Result<Swept, Refused> {
-    sweep(1, Cue::Wakers)
+pub(crate) fn first_killed(contenders: usize) -> Result<Swept, Refused> {
+    sweep(Then::Kill, || first(contenders))
+}
+
+pub(crate) fn woken_killed(contenders: usize) -> Result<Swept, Refused> {
+    sweep(Then::KillWoken, || woken(contenders))
+}
+
+pub(crate) fn hangs_without_broadcast() -> Result<Swept, Refused> {
+    play::hangs(Then::Kill, || last(1), |_, _| ())
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use poolctl_shm::SharedCells;
 use poolctl_sync::{Acquired, Detection, Host, Member, Place, RawCondition, RawLock};
-use poolctl_testkit::stepper::{self, Refused, Swept};
+use poolctl_testkit::stepper::{self, Refused, Swept, Then};
 
 use crate::play::{self, Cue, Play};
 use crate::stage::{Side, Stage};
@@ -60,16 +60,20 @@ fn of(stage: &Stage<()>) -> Pair {
     Pair::at(stage.host.member(), &stage.places, &stage.data)
 }
 
-fn play(part: &'static str, contenders: usize, cue: Cue) -> Play<()> {
+fn play(part: &'static str, contenders: usize) -> Play<()> {
     let stage =
         Stage::new(|host: &mut Host| vec![host.create_lock().unwrap(), host.create_condition().unwrap()]);
     let contend = |stage: &mut Stage<()>| {
         let places = stage.places.clone();
         stage.contend(move |member, data| Pair::at(&member, &places, &data).take());
     };
-    // The first to wait is woken, and that is the victim, if it waits.
-    let host_acts = |stage: &Stage<()>| of(stage).give(1);
-    Play { stage, part, contenders, cue, contend, host_acts, has_acted: false }
+    Play { contenders, ..Play::new(stage, part, contend) }
+}
+
+/// With an item of the host's for the first to wait, which is the victim.
+fn waiting(contenders: usize) -> Play<()> {
+    let give = |stage: &Stage<()>| of(stage).give(1);
+    Play { cue: Cue::Asleep, host_acts: [give as fn(&Stage<()>)].into(), ..play(WAITER, contenders) }
 }
 
 /// As a program would: more items only where there are none.
@@ -106,13 +110,13 @@ pub(crate) fn waiter(side: &Side) {
 }
 
 pub(crate) fn killed(contenders: usize) -> Result<Swept, Refused> {
-    play::sweep(|| play(NOTIFIER, contenders, Cue::Gate), finish, |_, _, _| ())
+    play::sweep(Then::Kill, || play(NOTIFIER, contenders), finish, |_, _, _| ())
 }
 
-pub(crate) fn woken_killed() -> Result<Swept, Refused> {
-    play::sweep(|| play(WAITER, 1, Cue::Asleep), finish, |_, _, _| ())
+pub(crate) fn woken_killed(contenders: usize) -> Result<Swept, Refused> {
+    play::sweep(Then::Kill, || waiting(contenders), finish, |_, _, _| ())
 }
 
 pub(crate) fn hangs_without_broadcast() -> Result<Swept, Refused> {
-    play::hangs(|| play(WAITER, 1, Cue::Asleep), finish)
+    play::hangs(Then::Kill, || waiting(1), finish)
 }

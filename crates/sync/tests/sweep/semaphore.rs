@@ -1,18 +1,15 @@
 //! A victim that takes the only permit of a semaphore and gives it back.
 
 use poolctl_sync::RawSemaphore;
-use poolctl_testkit::stepper::{self, Refused, Swept};
+use poolctl_testkit::stepper::{self, Refused, Swept, Then};
 
-use crate::play::{self, Cue, Play};
+use crate::play::{self, Cue, Order, Play, Second};
 use crate::stage::{Side, Stage};
 
 pub(crate) const PART: &str = "semaphore";
 
-fn play(contenders: usize, cue: Cue) -> Play<()> {
+fn play(contenders: usize) -> Play<()> {
     let stage = Stage::new(|host| vec![host.create_semaphore(1, 1).unwrap()]);
-    if cue == Cue::Asleep {
-        assert!(of(&stage).try_acquire().unwrap());
-    }
     let contend = |stage: &mut Stage<()>| {
         let place = stage.places[0];
         stage.contend(move |member, _| {
@@ -21,8 +18,15 @@ fn play(contenders: usize, cue: Cue) -> Play<()> {
             semaphore.release().unwrap();
         });
     };
-    let host_acts = |stage: &Stage<()>| of(stage).release().unwrap();
-    Play { stage, part: PART, contenders, cue, contend, host_acts, has_acted: false }
+    Play { contenders, ..Play::new(stage, PART, contend) }
+}
+
+/// With the permit in the hands of the host, who gives it to the victim.
+fn held(contenders: usize) -> Play<()> {
+    let play = play(contenders);
+    assert!(of(&play.stage).try_acquire().unwrap());
+    let release = |stage: &Stage<()>| of(stage).release().unwrap();
+    Play { cue: Cue::Asleep, host_acts: [release as fn(&Stage<()>)].into(), ..play }
 }
 
 fn of(stage: &Stage<()>) -> RawSemaphore {
@@ -44,22 +48,23 @@ pub(crate) fn victim(side: &Side) {
     stepper::mark_end();
 }
 
-fn sweep(contenders: usize, cue: Cue) -> Result<Swept, Refused> {
-    play::sweep(
-        || play(contenders, cue),
-        |_, _| (),
-        |stage, _, point| assert_eq!(of(stage).value(), 1, "{point}"),
-    )
+fn sweep(play: impl Fn() -> Play<()>) -> Result<Swept, Refused> {
+    let check = |stage: &mut Stage<()>, _, point: &_| assert_eq!(of(stage).value(), 1, "{point}");
+    play::sweep(Then::Kill, play, |_, _| (), check)
 }
 
 pub(crate) fn killed(contenders: usize) -> Result<Swept, Refused> {
-    sweep(contenders, Cue::Gate)
+    sweep(|| play(contenders))
 }
 
-pub(crate) fn woken_killed() -> Result<Swept, Refused> {
-    sweep(1, Cue::Asleep)
+pub(crate) fn woken_killed(contenders: usize) -> Result<Swept, Refused> {
+    sweep(|| held(contenders))
+}
+
+pub(crate) fn both_killed(order: Order) -> Result<Swept, Refused> {
+    sweep(|| Play { second: Second::Behind(PART), order, ..play(1) })
 }
 
 pub(crate) fn hangs_without_broadcast() -> Result<Swept, Refused> {
-    play::hangs(|| play(1, Cue::Gate), |_, _| ())
+    play::hangs(Then::Kill, || play(1), |_, _| ())
 }
