@@ -53,7 +53,7 @@ fn first(contenders: usize) -> Play<bool> {
     Play { cue: Cue::Wakers, ..play }
 }
 
-/// It comes first, and the host last, which wakes all.
+/// It comes first, and the host last, which wakes all, before anybody is recovered.
 fn woken(contenders: usize) -> Play<bool> {
     let play = play(contenders, contenders + 2);
     play.stage.data.cells()[IS_FIRST].store(1, SeqCst);
@@ -61,7 +61,12 @@ fn woken(contenders: usize) -> Play<bool> {
         let word = if has_met(&of(stage), Some(DEADLINE)) { HOST_MET } else { HOST_BROKEN };
         stage.data.cells()[word].store(1, SeqCst);
     };
-    Play { cue: Cue::Asleep, host_acts: [come as fn(&Stage<bool>)].into(), ..play }
+    let note = |stage: &Stage<bool>| {
+        if stage.data.cells()[HOST_MET].load(SeqCst) == 1 {
+            stage.wait_until_done();
+        }
+    };
+    Play { cue: Cue::Asleep, host_acts: [come as fn(&Stage<bool>)].into(), note, ..play }
 }
 
 pub(crate) fn victim(side: &Side) {

@@ -62,12 +62,18 @@ pub(crate) fn killed(contenders: usize) -> Result<Swept, Refused> {
     sweep(Then::Kill, || play(SETTER, contenders))
 }
 
-/// The host sets the event when all sleep, and nobody does it again.
+/// The host sets the event when all sleep, and that wakes all, before anybody is recovered.
 pub(crate) fn woken_killed(contenders: usize) -> Result<Swept, Refused> {
     let set = |stage: &Stage<bool>| of(stage).set();
+    let note = |stage: &Stage<bool>| {
+        if of(stage).is_set() {
+            stage.wait_until_done();
+        }
+    };
     sweep(Then::KillWoken, || Play {
         cue: Cue::Asleep,
         host_acts: [set as fn(&Stage<bool>)].into(),
+        note,
         ..play(WAITER, contenders)
     })
 }

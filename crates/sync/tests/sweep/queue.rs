@@ -192,7 +192,7 @@ fn finish(stage: &Stage<Got>, _: usize) {
     stage.wait_until_at_rest();
     let queue = of(stage);
     if queue.is_empty() {
-        (0..stage.waiting()).for_each(|_| queue.put(&record(HOSTS), None).unwrap());
+        (0..stage.waiting()).for_each(|_| queue.put(&record(HOSTS), Some(DEADLINE)).unwrap());
     } else if queue.bytes() == BYTES {
         take(stage, stage.waiting());
     }

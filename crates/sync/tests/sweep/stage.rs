@@ -61,6 +61,15 @@ struct Contender<T> {
     answer: Receiver<T>,
 }
 
+/// With a contender's thread; when it is gone the contender is done, or has failed.
+struct Running(Arc<AtomicU32>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.store(0, SeqCst);
+    }
+}
+
 impl<T> Contender<T> {
     fn is_done(&self) -> bool {
         self.tid.load(SeqCst) == 0
@@ -136,11 +145,11 @@ impl<T: Send + 'static> Stage<T> {
         let tid = Arc::new(AtomicU32::new(u32::MAX));
         let data = self.data.clone();
         thread::spawn({
-            let tid = Arc::clone(&tid);
+            let running = Running(Arc::clone(&tid));
             move || {
-                tid.store(process::thread_id(), SeqCst);
+                running.0.store(process::thread_id(), SeqCst);
                 drop(send.send(act(member, data)));
-                tid.store(0, SeqCst);
+                drop(running);
             }
         });
         self.contenders.push(Contender { tid, answer });
