@@ -6,7 +6,7 @@ use poolctl_testkit::stepper::Builds::{All, Release};
 use poolctl_testkit::stepper::{Sweep, run_sweeps};
 
 use crate::play::Order::{InTurn, SweptFirst, SweptLast};
-use crate::{barrier, condition, event, lock, queue, semaphore, stage};
+use crate::{barrier, condition, event, joined, lock, queue, semaphore, stage};
 
 const LOCKS: &[Sweep] = &[
     ("a_lock_comes_back_wherever_its_owner_is_killed_with_nobody_behind_it", Release, || {
@@ -148,6 +148,11 @@ const QUEUES: &[Sweep] = &[
         Release,
         queue::woken_consumer_hangs_without_broadcast,
     ),
+    ("who_joins_a_queue_is_told_the_truth_wherever_its_consumer_is_killed", Release, || joined::killed(1)),
+    ("two_who_join_a_queue_are_told_the_truth_wherever_its_consumer_is_killed", Release, || {
+        joined::killed(2)
+    }),
+    ("without_the_broadcast_those_who_join_a_queue_hang", Release, joined::hangs_without_broadcast),
 ];
 
 /// Runs the sweeps, or is a victim.
@@ -168,6 +173,7 @@ fn victim(part: &str, numbers: &[String]) {
         barrier::PART => barrier::victim(&side),
         queue::PRODUCER => queue::producer(&side),
         queue::CONSUMER => queue::consumer(&side),
+        joined::PART => joined::victim(&side),
         other => panic!("no such part: {other}"),
     }
 }

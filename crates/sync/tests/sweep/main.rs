@@ -15,6 +15,8 @@ mod event;
 #[cfg(target_arch = "x86_64")]
 mod harness;
 #[cfg(target_arch = "x86_64")]
+mod joined;
+#[cfg(target_arch = "x86_64")]
 mod lock;
 #[cfg(target_arch = "x86_64")]
 mod play;
