@@ -18,9 +18,13 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use poolctl_supervisor::now;
+use poolctl_sys::packet::MAX_DESCRIPTORS;
+use poolctl_sys::pidfd::Pidfd;
+use poolctl_sys::poller::{Interest, Poller};
 use poolctl_sys::ready::{self, Wanted};
 use poolctl_sys::{named, process};
 use poolctl_worker::EncodeError;
+use poolctl_worker::attachments::Whose;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +81,7 @@ pub enum PublishError {
     Name(#[from] NameError),
     /// Another value has it.
     #[error(
-        "the name `{name}` is taken by process {pid}: drop its `Published`, end that process or take another name"
+        "the name `{name}` is taken by process {pid}: drop its `Published` and let its users end, or take another name"
     )]
     Taken {
         /// The name.
@@ -88,6 +92,17 @@ pub enum PublishError {
     /// The value cannot travel.
     #[error("failed to encode the value")]
     Encode(#[source] EncodeError),
+    /// There are more handles in it than one message can carry.
+    #[error("{count} handles are more than can be published under one name ({most})")]
+    TooManyHandles {
+        /// How many there are.
+        count: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// A lock or another object in it was made by another process.
+    #[error("an object can be published by the process alone that made it")]
+    Foreign,
     /// This is a forked copy of a process that publishes.
     #[error("a forked copy of a process cannot publish")]
     Forked,
@@ -150,6 +165,16 @@ pub enum AttachError {
         /// How long was waited.
         limit: Duration,
     },
+    /// The process that published it is dead, and a forked copy of it keeps the name.
+    #[error(
+        "process {pid}, which published `{name}`, is dead; a forked copy of it keeps the name until it ends"
+    )]
+    Orphaned {
+        /// The name.
+        name: String,
+        /// Who had it.
+        pid: u32,
+    },
     /// As many processes as can share locks with that one already.
     #[error("process {pid}, which has `{name}`, has no seat left for one more that uses its locks")]
     NoSeat {
@@ -201,6 +226,8 @@ struct Greeting {
 /// - The name is gone with its last user: when the [`Published`] is dropped and whoever attached it has dropped it or
 ///   ended. It is gone with this process in any case.
 /// - A thread of this process answers those who attach.
+/// - This process alone gives back what the dead held: when it ends, whoever waits for something that it held, or that
+///   somebody holds who dies later, waits until its limit. [`Attached::has_publisher`] says so.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -221,6 +248,12 @@ struct Greeting {
 pub fn publish<T: Serialize>(name: &str, value: &T) -> Result<Published, PublishError> {
     let address = address(name)?;
     let (main, handles) = End::encode(value).map_err(PublishError::Encode)?;
+    if handles.len() >= MAX_DESCRIPTORS {
+        return Err(PublishError::TooManyHandles { count: handles.len(), most: MAX_DESCRIPTORS - 1 });
+    }
+    if handles.iter().any(|handle| handle.whose() == Whose::Anothers) {
+        return Err(PublishError::Foreign);
+    }
     let value = service::Value { kind: std::any::type_name::<T>(), main, handles };
     let publication = service::publish(&address, value).map_err(|error| match error {
         service::Refused::Forked => PublishError::Forked,
@@ -270,11 +303,12 @@ fn attach_within<T: DeserializeOwned>(
     if peer.uid != process::user_id() {
         return Err(AttachError::OtherUser { name: owned(), pid: peer.pid, uid: peer.uid });
     }
+    let publisher = Pidfd::open(peer.pid).map_err(|_| AttachError::NotFound { name: owned() })?;
+    let asked_of = Asked { line, publisher, name, limit, until: limit.map(|limit| now() + limit) };
     let of_line = |source| AttachError::Line { name: owned(), source };
-    let until = limit.map(|limit| now() + limit);
     let hello = Hello { version: VERSION, hosts: known_hosts() };
-    line.send(&hello, limit).map_err(of_line)?;
-    let greeting: Greeting = answer(&line, name, limit, until)?;
+    asked_of.line.send(&hello, limit).map_err(of_line)?;
+    let greeting: Greeting = asked_of.answer()?;
     if greeting.version != VERSION {
         return Err(AttachError::Version { name: owned(), theirs: greeting.version });
     }
@@ -289,25 +323,46 @@ fn attach_within<T: DeserializeOwned>(
         Some((host, told)) => take_seat(host, &told),
         None => {}
     }
-    let value = answer(&line, name, limit, until)?;
-    Ok(Attached { value, line })
+    let value = asked_of.answer()?;
+    Ok(Attached { value, line: asked_of.line })
 }
 
-fn answer<T: DeserializeOwned>(
-    line: &End,
-    name: &str,
+/// A question on its way.
+struct Asked<'a> {
+    line: End,
+    publisher: Pidfd,
+    name: &'a str,
     limit: Option<Duration>,
     until: Option<poolctl_supervisor::Moment>,
-) -> Result<T, AttachError> {
-    loop {
-        let left = until.map(|until| until - now());
-        let came =
-            line.receive(left).map_err(|source| AttachError::Line { name: name.to_owned(), source })?;
-        match (came, limit) {
-            (Some(came), _) => return Ok(came),
-            (None, Some(limit)) => return Err(AttachError::TimedOut { name: name.to_owned(), limit }),
-            (None, None) => {}
+}
+
+impl Asked<'_> {
+    /// What comes next from the publisher.
+    fn answer<T: DeserializeOwned>(&self) -> Result<T, AttachError> {
+        let name = || self.name.to_owned();
+        let refused = |source| AttachError::Refused { name: name(), source };
+        loop {
+            let came = self.line.receive(Some(Duration::ZERO));
+            if let Some(came) = came.map_err(|source| AttachError::Line { name: name(), source })? {
+                return Ok(came);
+            }
+            let left = self.until.map(|until| until - now());
+            if let (Some(Duration::ZERO), Some(limit)) = (left, self.limit) {
+                return Err(AttachError::TimedOut { name: name(), limit });
+            }
+            if self.publisher.wait_for_end(Some(Duration::ZERO)).map_err(refused)? {
+                return Err(AttachError::Orphaned { name: name(), pid: self.publisher.pid() });
+            }
+            self.wait(left).map_err(refused)?;
         }
+    }
+
+    /// Until there is an answer, or nobody who could give one.
+    fn wait(&self, left: Option<Duration>) -> io::Result<()> {
+        let mut poller = Poller::new()?;
+        poller.add(self.line.as_fd(), 0, Interest::Read)?;
+        poller.add(self.publisher.as_fd(), 1, Interest::Read)?;
+        poller.wait(&mut Vec::new(), left)
     }
 }
 

@@ -43,7 +43,9 @@ pub struct CurrentPool {
     thread: PhantomData<Rc<()>>,
 }
 
-/// The result of a nested call, now or later. Dropped, it is run all the same, unless the task ends before.
+/// The result of a nested call, now or later. Dropped, it is run all the same, unless the task ends before. One that is to
+/// be run here, such as one with handles, runs when its result is asked for, and not if it is dropped: two of them cannot
+/// wait for each other.
 pub struct NestedResult<T: Task> {
     /// Its number; none: it is run here.
     id: Option<u64>,

@@ -254,8 +254,9 @@ impl Host {
         let is_held =
             |place: &Place| self.blocks.given_rows().any(|row| self.ground.is_held(row, place.line));
         let is_pinned = |place: &Place| self.ground.is_held(HOSTS_ROW, place.line);
-        let (stays, goes): (Vec<Place>, Vec<Place>) =
-            self.released.iter().copied().filter(|place| !is_pinned(place)).partition(is_held);
+        let (stays, goes): (Vec<Place>, Vec<Place>) = self.released.iter().partition(|place| is_held(place));
+        // Behind that: who sends a handle on and drops its own pins the object first.
+        let goes: Vec<Place> = goes.into_iter().filter(|place| !is_pinned(place)).collect();
         self.most_released = (2 * stays.len()).max(LEAST_RELEASED);
         self.released = stays;
         goes.into_iter().for_each(|place| self.remove(place));
@@ -314,10 +315,11 @@ impl Host {
                 Kind::Lock if word::mark_dead(&words[0], is_dead) => recovered.locks.push(place),
                 Kind::Barrier if barrier::recover(words, is_dead) => recovered.barriers.push(place),
                 Kind::Queue => {
-                    let [put, get] = [0, LINE].map(|lock| word::mark_dead(&words[lock], is_dead));
+                    // Before the lock is free: others go on with the queue then.
                     if let Some(joined) = self.joined.get(&place).and_then(Weak::upgrade) {
-                        joined.bury(ticket, get);
+                        joined.bury(ticket, word::is_owned(&words[LINE], is_dead));
                     }
+                    let [put, get] = [0, LINE].map(|lock| word::mark_dead(&words[lock], is_dead));
                     if put || get {
                         recovered.queues.push(place);
                     }

@@ -71,7 +71,10 @@ pub enum NoEntry {
     #[error("this process is a forked copy of the one that has the object")]
     Forked,
     /// As many threads of this process use objects already as its block has entries.
-    #[error("all {threads} entries for threads of this process are taken")]
+    #[error(
+        "{threads} threads of this process use shared objects already, as many as can; let one of them end, or use them \
+         in fewer"
+    )]
     Full {
         /// How many there are.
         threads: u32,
@@ -171,6 +174,12 @@ impl Member {
     #[must_use]
     pub fn file(&self) -> &Arc<OwnedFd> {
         self.0.ground.file()
+    }
+
+    /// Whether this is the process that became the member, and no forked copy of it.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.0.here.is_here()
     }
 
     pub(crate) fn ticket(&self) -> Ticket {

@@ -139,6 +139,11 @@ pub(crate) fn make_consistent(word: &Word, me: Token) -> Result<(), NotOwner> {
     Ok(())
 }
 
+/// Whether the owner is one of these.
+pub(crate) fn is_owned(word: &Word, is_one: impl Fn(Token) -> bool) -> bool {
+    Token::of(word.load(Ordering::Acquire)).is_some_and(is_one)
+}
+
 /// Marks the word if `is_dead` says so of its owner; whether it did. Never waits: a word that changes under it all the
 /// time, as no honest one does, is marked without a look at what it says then.
 pub(crate) fn mark_dead(word: &Word, is_dead: impl Fn(Token) -> bool) -> bool {

@@ -89,7 +89,13 @@ pub fn find(name: &[u8]) -> io::Result<Socket> {
 /// # Errors
 /// None is known for a connected socket.
 pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
-    let peer = sockopt::socket_peercred(socket)?;
+    // From another pid namespace the kernel tells the pid 0.
+    let peer = sockopt::socket_peercred(socket).map_err(|error| match io::Error::from(error) {
+        error if error.raw_os_error() == Some(0) => {
+            io::Error::other("the other end is in another pid namespace")
+        }
+        error => error,
+    })?;
     Ok(Peer { pid: peer.pid.as_raw_nonzero().get().unsigned_abs(), uid: peer.uid.as_raw() })
 }
 

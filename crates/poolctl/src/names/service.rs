@@ -18,13 +18,15 @@ use poolctl_sys::pidfd::Pidfd;
 use poolctl_sys::poller::{Interest, Poller};
 use poolctl_sys::process;
 use poolctl_sys::ready::{self, Wanted};
-use poolctl_worker::attachments::Luggage;
+use poolctl_worker::attachments::{Luggage, Whose};
 
 use super::{Greeting, Hello, VERSION};
 use crate::pipe::{End, PipeError};
 use crate::shared::{HomeSeats, home_id};
 
 const WAKER: u64 = 0;
+/// How many are taken in before others are heard.
+const MOST_AT_ONCE: usize = 64;
 const NOW: Option<Duration> = Some(Duration::ZERO);
 /// How long to wait before looking again whether there are descriptors.
 const REST: Duration = Duration::from_millis(100);
@@ -108,7 +110,7 @@ fn service() -> Result<Arc<Service>, Refused> {
 pub(super) fn publish(address: &[u8], value: Value) -> Result<u64, Refused> {
     let service = service()?;
     let listener = Listener::bind(address).map_err(Refused::System)?;
-    let needs_seat = value.handles.iter().any(|handle| handle.kept().is_some());
+    let needs_seat = value.handles.iter().any(|handle| handle.whose() == Whose::Own);
     let mut state = service.lock();
     let publication = state.number();
     let what = Publication { listener, value, needs_seat, is_published: true, users: 0 };
@@ -134,6 +136,10 @@ pub(super) fn withdraw(publication: u64) {
         }
         state.forget_unused(publication);
     }
+}
+
+fn is_of_this_user(end: &End) -> bool {
+    named::peer(end.as_fd()).is_ok_and(|peer| peer.uid == process::user_id())
 }
 
 impl Service {
@@ -204,9 +210,13 @@ impl State {
     }
 
     fn accept(&mut self, publication: u64, poller: &Poller) {
-        while let Some(known) = self.publications.get(&publication) {
+        // Who waits longer is told of again.
+        for _ in 0..MOST_AT_ONCE {
+            let Some(known) = self.publications.get(&publication) else { return };
             match known.listener.accept().map(|socket| socket.map(End::of)) {
                 Ok(None) => return,
+                // Other users can connect, and are let go before they are heard.
+                Ok(Some(end)) if !is_of_this_user(&end) => {}
                 Ok(Some(end)) => {
                     let token = self.number();
                     if poller.add(end.as_fd(), token, Interest::Read).is_ok() {
@@ -229,7 +239,7 @@ impl State {
         while let Some(hello) = self.asked(&line)? {
             let peer = named::peer(line.end.as_fd()).map_err(PipeError::Refused)?;
             let is_again = std::mem::replace(&mut line.has_asked, true);
-            if is_again || peer.uid != process::user_id() {
+            if is_again {
                 self.left(&line, is_again);
                 return Err(PipeError::Foreign);
             }

@@ -77,9 +77,8 @@ pub(super) fn make(
 pub(super) fn forget(place: Place, was_sent: bool) {
     if let home = home()
         && home.here.is_here()
-        && let Stage::Hosting(host, membership) = &mut *home.lock()
+        && let Stage::Hosting(host, _) = &mut *home.lock()
     {
-        membership.forget(place);
         if was_sent { host.release(place) } else { host.remove(place) }
     }
 }

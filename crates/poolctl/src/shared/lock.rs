@@ -166,8 +166,10 @@ macro_rules! locks {
                 self.acquired = acquired;
             }
 
-            /// Keeps the lock; somebody gives it back by another way.
+            /// Keeps the lock; somebody gives it back by another way. The object stays as long as this process does.
             pub fn keep(self) {
+                // How often this thread holds it is known as long as there is a handle.
+                std::mem::forget(self.lock.object.clone());
                 std::mem::forget(self);
             }
         }
@@ -212,6 +214,14 @@ impl Lock {
 }
 
 impl RLock {
+    /// Gives back, once, what this thread holds and [kept](RLockGuard::keep).
+    ///
+    /// # Errors
+    /// [`ReleaseError`] if this thread does not hold it.
+    pub fn release(&self) -> Result<(), ReleaseError> {
+        self.raw.release()
+    }
+
     /// How often this thread holds it.
     #[must_use]
     pub fn depth(&self) -> u32 {

@@ -56,8 +56,8 @@ impl<T: Pod> Locked for ValueGuard<'_, T> {}
 impl<T: Pod> sealed::Locked for ValueGuard<'_, T> {
     fn wait(&mut self, condition: &RawCondition, limit: Option<Duration>) -> Result<bool, WaitError> {
         self.put_back();
-        let is_woken = self.guard_mut().wait(condition, limit);
-        self.look_again();
-        is_woken
+        let waited = self.guard_mut().wait(condition, limit);
+        self.look_again(!matches!(waited, Err(WaitError::Lock { .. })));
+        waited
     }
 }

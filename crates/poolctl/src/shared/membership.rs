@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use poolctl_supervisor::WorkerId;
@@ -12,7 +13,7 @@ use poolctl_sync::{Member, Place, RawRLock, Ticket};
 use poolctl_worker::seat;
 use serde::{Deserialize, Serialize};
 
-use super::home::own_membership;
+use super::home;
 use super::object::ObjectError;
 
 /// How this process uses the objects of one host.
@@ -22,15 +23,18 @@ pub(super) struct Membership {
     pub(super) member: Member,
     /// How often recursive locks are held, for all handles of this process to one: by its line.
     recursive: Mutex<HashMap<u32, RawRLock>>,
-    /// Objects of another process to which this one has handles, by their lines.
+    /// Objects to which this process has handles, by their lines.
     holds: Mutex<HashMap<u32, Weak<Hold>>>,
 }
 
-/// That this process has handles to an object of another, which knows it by a bit in the segment.
+/// That this process has handles to an object, or that copies of its own are on their way. If the object is another
+/// process's, that knows it by a bit in the segment.
 #[derive(Debug)]
 pub(super) struct Hold {
-    membership: Arc<Membership>,
-    place: Place,
+    pub(super) membership: Arc<Membership>,
+    pub(super) place: Place,
+    /// Whether another process than the maker may use it.
+    pub(super) was_sent: AtomicBool,
 }
 
 /// What a child is told of its seat.
@@ -51,9 +55,14 @@ impl Membership {
         Self { host, member, recursive: Mutex::default(), holds: Mutex::default() }
     }
 
+    /// Whether this process makes these objects.
+    pub(super) fn is_own(&self) -> bool {
+        self.host == home::home_id()
+    }
+
     /// That for the objects of `host`, whose segment is `file`.
     pub(super) fn of(host: u64, file: OwnedFd) -> Result<Arc<Self>, ObjectError> {
-        if let Some(own) = own_membership(host)? {
+        if let Some(own) = home::own_membership(host)? {
             return Ok(own);
         }
         let mut known = Known::lock();
@@ -85,11 +94,6 @@ impl Membership {
         known.insert(place.line, lock.clone());
         Ok(lock)
     }
-
-    /// No handle of this process leads to the object any more.
-    pub(super) fn forget(&self, place: Place) {
-        locked(&self.recursive).remove(&place.line);
-    }
 }
 
 /// This process's memberships with other hosts.
@@ -115,14 +119,13 @@ fn parents_seat() -> Result<Option<Told>, ObjectError> {
     told.map_err(|_| ObjectError::NoSeat)
 }
 
-/// The other hosts with whom this process has a seat, and uses it.
+/// The other hosts with whom this process has a seat.
 pub(crate) fn known_hosts() -> Vec<u64> {
     let mut known = Known::lock();
     known.memberships.retain(|_, membership| membership.strong_count() > 0);
-    let Known { seats, memberships, .. } = &mut *known;
-    seats.retain(|host, _| memberships.contains_key(host));
+    // A seat is this process's as long as both live, used or not.
     let parents = parents_seat().ok().flatten().map(|told| told.host);
-    parents.into_iter().chain(memberships.keys().copied()).collect()
+    parents.into_iter().chain(known.seats.keys().copied()).collect()
 }
 
 /// Keeps a seat that a host has told of. What cannot be read is none: whoever needs it is told that it has none.
@@ -141,8 +144,11 @@ impl Hold {
         if let Some(hold) = holds.get(&place.line).and_then(Weak::upgrade) {
             return hold;
         }
-        let hold = Arc::new(Self { membership: Arc::clone(membership), place });
-        membership.member.set_held(place, true);
+        let was_sent = AtomicBool::new(false);
+        let hold = Arc::new(Self { membership: Arc::clone(membership), place, was_sent });
+        if !membership.is_own() {
+            membership.member.set_held(place, true);
+        }
         holds.insert(place.line, Arc::downgrade(&hold));
         hold
     }
@@ -150,12 +156,22 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut holds = locked(&self.membership.holds);
+        let Self { membership, place, was_sent } = self;
+        // What a forked copy has is its parent's still.
+        if !membership.member.is_here() {
+            return;
+        }
+        let mut holds = locked(&membership.holds);
         // Another one may have begun since.
-        if holds.get(&self.place.line).is_some_and(|hold| hold.strong_count() == 0) {
-            holds.remove(&self.place.line);
-            self.membership.forget(self.place);
-            self.membership.member.set_held(self.place, false);
+        if holds.get(&place.line).is_none_or(|hold| hold.strong_count() > 0) {
+            return;
+        }
+        holds.remove(&place.line);
+        locked(&membership.recursive).remove(&place.line);
+        if membership.is_own() {
+            home::forget(*place, was_sent.load(Ordering::Relaxed));
+        } else {
+            membership.member.set_held(*place, false);
         }
     }
 }

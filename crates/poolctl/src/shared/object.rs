@@ -6,11 +6,11 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use poolctl_shm::SharedError;
 use poolctl_sync::{AttachError, CreateError, Host, Member, Place, RawRLock};
-use poolctl_worker::attachments::{self, Kept, Luggage};
+use poolctl_worker::attachments::{self, Kept, Luggage, Whose};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::home;
@@ -49,28 +49,8 @@ pub enum ObjectError {
 /// An object: where it is, and how it is used here.
 #[derive(Clone)]
 pub(super) struct Object {
-    membership: Arc<Membership>,
     pub(super) place: Place,
-    tie: Tie,
-}
-
-/// What keeps an object as long as there are handles to it.
-#[derive(Debug, Clone)]
-enum Tie {
-    /// In the process that made it.
-    Made(Arc<Made>),
-    /// In another one.
-    Held { _hold: Arc<Hold> },
-    /// In the process that made it, where the handle came back to: it was sent for good, so it stays.
-    Pinned,
-}
-
-/// What the process that made an object knows of it. Handles on their way have it, too.
-#[derive(Debug)]
-struct Made {
-    place: Place,
-    /// Whether another process may use it.
-    was_sent: AtomicBool,
+    hold: Arc<Hold>,
 }
 
 /// A handle on its way.
@@ -79,7 +59,8 @@ struct Parting {
     file: Arc<OwnedFd>,
     member: Member,
     place: Place,
-    made: Option<Arc<Made>>,
+    /// In the process that made the object.
+    own: Option<Arc<Hold>>,
 }
 
 /// What travels of a handle.
@@ -97,12 +78,11 @@ impl Object {
         make: impl FnOnce(&mut Host) -> Result<Place, CreateError>,
     ) -> Result<Self, ObjectError> {
         let (membership, place) = home::make(make)?;
-        let made = Arc::new(Made { place, was_sent: AtomicBool::new(false) });
-        Ok(Self { membership, place, tie: Tie::Made(made) })
+        Ok(Self { place, hold: Hold::of(&membership, place) })
     }
 
     pub(super) fn member(&self) -> &Member {
-        &self.membership.member
+        &self.hold.membership.member
     }
 
     /// What a primitive of `poolctl-sync` makes of it.
@@ -112,13 +92,7 @@ impl Object {
 
     /// The recursive lock, the same for all handles of this process.
     pub(super) fn recursive(&self) -> Result<RawRLock, ObjectError> {
-        self.membership.recursive(self.place)
-    }
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        home::forget(self.place, self.was_sent.load(Ordering::Relaxed));
+        self.hold.membership.recursive(self.place)
     }
 }
 
@@ -129,8 +103,12 @@ impl AsFd for Parting {
 }
 
 impl Luggage for Parting {
+    fn whose(&self) -> Whose {
+        if self.own.is_some() { Whose::Own } else { Whose::Anothers }
+    }
+
     fn kept(&self) -> Option<Kept> {
-        self.made.clone().map(|made| -> Kept { made })
+        self.own.clone().map(|hold| -> Kept { hold })
     }
 
     fn leaves(&self) {
@@ -140,22 +118,14 @@ impl Luggage for Parting {
 
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Hold { membership, place, was_sent } = &*self.hold;
+        was_sent.store(true, Ordering::Relaxed);
+        let own = membership.is_own().then(|| Arc::clone(&self.hold));
         let (file, member) = (Arc::clone(self.member().file()), self.member().clone());
-        let made = match &self.tie {
-            Tie::Made(made) => {
-                made.was_sent.store(true, Ordering::Relaxed);
-                Some(Arc::clone(made))
-            }
-            // Who made it does not learn that it is on its way from here.
-            Tie::Held { .. } | Tie::Pinned => {
-                member.pin(self.place);
-                None
-            }
-        };
-        let parting = Parting { file, member, place: self.place, made };
+        let parting = Parting { file, member, place: *place, own };
         let descriptor = attachments::attach(Arc::new(parting)).map_err(ser::Error::custom)?;
-        let Place { line, extra } = self.place;
-        Reference { descriptor, host: self.membership.host, line, extra }.serialize(serializer)
+        let Place { line, extra } = *place;
+        Reference { descriptor, host: membership.host, line, extra }.serialize(serializer)
     }
 }
 
@@ -165,12 +135,7 @@ impl<'de> Deserialize<'de> for Object {
         let file = attachments::take(descriptor).map_err(de::Error::custom)?;
         let membership = Membership::of(host, file).map_err(de::Error::custom)?;
         let place = Place { line, extra };
-        let tie = if host == home::home_id() {
-            Tie::Pinned
-        } else {
-            Tie::Held { _hold: Hold::of(&membership, place) }
-        };
-        Ok(Self { membership, place, tie })
+        Ok(Self { place, hold: Hold::of(&membership, place) })
     }
 }
 

@@ -185,7 +185,7 @@ impl<T: Serialize> Queue<T> {
 
     #[track_caller]
     fn put_some(&self, value: &T, limit: Option<Duration>) -> Result<(), QueueError> {
-        let mut encoder = Encoder::onto(RECORD.take());
+        let mut encoder = Encoder::onto(kept());
         encoder.value(value).map_err(QueueError::Encode)?;
         if !encoder.attachments().is_empty() {
             return Err(QueueError::Handle);
@@ -231,7 +231,7 @@ impl<T: DeserializeOwned> Queue<T> {
 
     #[track_caller]
     fn get_some(&self, limit: Option<Duration>) -> Result<T, QueueError> {
-        let mut record = RECORD.take();
+        let mut record = kept();
         let got = self.raw.get(&mut record, limit).map_err(QueueError::from);
         let value = got.and_then(|()| Decoder::new(&record).value().map_err(QueueError::Decode));
         keep(record);
@@ -239,11 +239,16 @@ impl<T: DeserializeOwned> Queue<T> {
     }
 }
 
+/// The memory of a record before; none in a thread that is at its end.
+fn kept() -> Vec<u8> {
+    RECORD.try_with(RefCell::take).unwrap_or_default()
+}
+
 /// Keeps the memory of a record for the next, but not that of a long one.
 fn keep(mut record: Vec<u8>) {
     record.clear();
     record.shrink_to(LONG_RECORD);
-    RECORD.set(record);
+    RECORD.try_with(|kept| *kept.borrow_mut() = record).unwrap_or_default();
 }
 
 /// Whether it was possible at once.

@@ -42,6 +42,8 @@ pub struct ValueGuard<'a, T: Pod> {
     value: &'a Value<T>,
     copy: T,
     is_changed: bool,
+    /// The lock did not come back from a wait for a condition: it is another's.
+    is_lost: bool,
     // Given back behind the rest.
     guard: LockGuard<'a>,
 }
@@ -77,7 +79,7 @@ impl<T: Pod> Value<T> {
     }
 
     fn locked<'a>(&'a self, guard: LockGuard<'a>) -> ValueGuard<'a, T> {
-        ValueGuard { value: self, copy: self.copy(), is_changed: false, guard }
+        ValueGuard { value: self, copy: self.copy(), is_changed: false, is_lost: false, guard }
     }
 
     /// The lock.
@@ -167,14 +169,15 @@ impl<'a, T: Pod> ValueGuard<'a, T> {
 
     /// What was changed here is seen by others from now on.
     pub(super) fn put_back(&mut self) {
-        if std::mem::take(&mut self.is_changed) {
+        if std::mem::take(&mut self.is_changed) && !self.is_lost {
             self.value.put(&self.copy);
         }
     }
 
-    /// What others changed is seen here.
-    pub(super) fn look_again(&mut self) {
+    /// What others changed is seen here, if the lock came back.
+    pub(super) fn look_again(&mut self, came_back: bool) {
         self.copy = self.value.copy();
+        self.is_lost = !came_back;
     }
 }
 

@@ -269,3 +269,24 @@ pub(crate) fn a_dead_holder_s_permit_comes_back() {
     drop(room.acquire_timeout(DEADLINE).expect("it has come back"));
     assert_eq!(room.value(), 1);
 }
+
+pub(crate) fn a_recursive_lock_is_held_whatever_handles_come_and_go() {
+    let lock = RLock::new().expect("there is room");
+    let (there, here) = poolctl::channel().expect("there are descriptors");
+    (0..2).for_each(|_| there.send(lock.clone()).expect("there is room"));
+    drop(lock);
+    let [one, two]: [RLock; 2] = [0, 1].map(|_| here.recv().expect("it was sent"));
+
+    let guard = one.acquire().expect("it is free");
+    drop(two.acquire().expect("it is this thread's"));
+    assert_eq!((one.depth(), two.depth()), (1, 1));
+    guard.keep();
+    drop((one, two));
+
+    there.send(RLock::new().expect("there is room")).expect("there is room");
+    let other = here.recv().expect("it was sent");
+    other.acquire().expect("it is free").keep();
+    assert!(other.is_locked());
+    other.release().expect("this thread has it");
+    assert!(!other.is_locked() && other.release().is_err());
+}

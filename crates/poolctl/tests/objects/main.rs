@@ -21,6 +21,7 @@ const TESTS: &[Test] = tests! {
     locks: a_counter_under_a_lock_is_exact, a_counter_without_the_lock_is_exact_too,
         the_next_owner_is_told_of_a_worker_killed_inside, the_next_owner_is_told_of_a_process_killed_inside,
         a_long_value_is_there_whole, an_array_under_a_lock_is_seen_whole, a_lock_knows_its_owner_and_its_waiters, a_recursive_lock_is_taken_again_by_any_handle,
+        a_recursive_lock_is_held_whatever_handles_come_and_go,
         a_deadlock_of_two_processes_is_found_and_names_both, a_lock_may_be_given_back_from_elsewhere,
         permits_bound_how_many_are_inside, a_dead_holder_s_permit_comes_back;
     meetings: an_event_wakes_all, a_condition_hands_over, a_barrier_lets_all_go_on_together,
@@ -28,7 +29,8 @@ const TESTS: &[Test] = tests! {
         a_condition_gives_a_recursive_lock_back_however_often_it_was_taken, a_dead_party_breaks_the_barrier, a_dead_waiter_blocks_no_notification;
     names: a_name_leads_another_program_to_the_same_objects, what_a_stranger_held_when_it_died_comes_back,
         a_name_is_gone_with_its_last_user, a_publisher_that_dies_leaves_no_name, what_cannot_be_attached_is_told,
-        connections_that_say_nothing_are_in_nobody_s_way, strangers_come_and_go;
+        connections_that_say_nothing_are_in_nobody_s_way, strangers_come_and_go,
+        threads_attach_at_the_same_time, what_came_back_can_be_published;
     queues: what_producers_put_consumers_get_once, a_queue_gives_back_what_does_not_fit, a_joined_queue_is_done, what_is_put_while_others_are_done_is_counted,
         who_finds_nothing_has_found_an_empty_queue,
         a_killed_producer_tears_nothing, who_joins_is_told_what_was_in_the_hands_of_the_dead,

@@ -39,8 +39,12 @@ pub(crate) fn stranger() -> ExitCode {
         println!("published");
         crate::fixture::stay(&Event::new().expect("there is room"));
     }
+    if part == "threads" {
+        (0..100).for_each(|_| attach_in_threads(&name));
+        return ExitCode::SUCCESS;
+    }
     let attached = attach::<Shared>(&name).expect("it is published");
-    let (lock, value, numbers, queue, go) = &*attached;
+    let (lock, value, numbers, queue, go) = (*attached).clone();
     match &*part {
         "count" => {
             for at in 0..1000 {
@@ -54,15 +58,27 @@ pub(crate) fn stranger() -> ExitCode {
             let guard = lock.acquire().expect("nobody dies");
             println!("holds");
             guard.keep();
-            crate::fixture::stay(go);
+            crate::fixture::stay(&go);
         }
         "stay" => {
             println!("is there");
-            crate::fixture::stay(go);
+            crate::fixture::stay(&go);
         }
         other => panic!("no such part: {other}"),
     }
     ExitCode::SUCCESS
+}
+
+/// Each finds its way, whether the others have come or gone.
+fn attach_in_threads(name: &str) {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let attached = attach::<Shared>(name).expect("it is published");
+                drop(attached.0.acquire().expect("nobody keeps it"));
+            });
+        }
+    });
 }
 
 fn name(what: &str) -> String {
@@ -193,6 +209,35 @@ pub(crate) fn connections_that_say_nothing_are_in_nobody_s_way() {
     wait_until(DEADLINE, "one uses it", || published.users() == 1);
     drop((attached, mute));
     wait_until(DEADLINE, "nobody does", || published.users() == 0);
+}
+
+pub(crate) fn threads_attach_at_the_same_time() {
+    let sandbox = Sandbox::new();
+    let name = name("threads");
+    let shared = shared();
+    let _published = publish(&name, &shared).expect("the name is free");
+
+    let stranger = started_stranger(&sandbox, "threads", &name);
+
+    stranger.wait().expect_code(0);
+    let _free = shared.0.acquire_timeout(DEADLINE).expect("they have given it back");
+}
+
+pub(crate) fn what_came_back_can_be_published() {
+    let sandbox = Sandbox::new();
+    let name = name("back");
+    let shared = shared();
+    let (there, here) = poolctl::channel().expect("there are descriptors");
+    there.send(shared.clone()).expect("there is room");
+    let back: Shared = here.recv().expect("it was sent");
+    drop(shared);
+    let _published = publish(&name, &back).expect("the name is free");
+
+    let stranger = stranger_that_says(&sandbox, "hold", &name, "holds");
+
+    assert!(back.0.is_locked());
+    stranger.kill();
+    assert!(back.0.acquire_timeout(DEADLINE).expect("it comes back").recovered());
 }
 
 pub(crate) fn strangers_come_and_go() {

@@ -36,8 +36,24 @@ pub enum TakeError {
     },
 }
 
+/// Whose a descriptor is that travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Anybody's: whoever has it can use it.
+    Anybodys,
+    /// It is of an object that this process made.
+    Own,
+    /// It is of another process's object.
+    Anothers,
+}
+
 /// A descriptor on its way with a value, and what must stay until it has arrived.
 pub trait Luggage: AsFd + fmt::Debug + Send + Sync {
+    /// Whose it is.
+    fn whose(&self) -> Whose {
+        Whose::Anybodys
+    }
+
     /// What whoever sends it keeps until the value was received, or is lost: nothing, for most.
     fn kept(&self) -> Option<Kept> {
         None
