@@ -199,7 +199,8 @@
 //! [`JoinableQueue`] are handles, too: given to a task or a process, they are the same object there. Each survives the death
 //! of any process at any instruction: a lock comes back and the next owner is told ([`LockGuard::recovered`]), a permit comes
 //! back, a barrier breaks, a queue has whole values and knows what was in the hands of the dead. A deadlock is an error that
-//! names everybody in it. A program that this one did not start gets them by a name: [`publish`] and [`attach`].
+//! names everybody in it. A process uses its own objects, and those of the one that started it; that one cannot use what a
+//! worker of its makes. A program that this one did not start gets them by a name: [`publish`] and [`attach`].
 //!
 //! ```no_run
 //! use poolctl::{LockError, Pool, Value};

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use poolctl_protocol::{Frame, FrameError, MAX_BODY_BYTES};
+use poolctl_sys::packet::MAX_DESCRIPTORS;
 use poolctl_sys::{ancillary, pipe, transfer};
 
 use crate::block::Attachment;
@@ -104,14 +105,16 @@ impl Outbox {
             let descriptors: Vec<_> = descriptors
                 .map(|(whole, narrowed)| narrowed.as_ref().map_or_else(|| whole.as_fd(), AsFd::as_fd))
                 .collect();
-            match ancillary::send(self.fd.as_fd(), &packet.bytes, &descriptors) {
+            // As many as one call takes go with the first byte, as many with the second, and so on.
+            let now = descriptors.len().min(MAX_DESCRIPTORS);
+            let bytes = if now < descriptors.len() { 1 } else { packet.bytes.len() };
+            match ancillary::send(self.fd.as_fd(), &packet.bytes[..bytes], &descriptors[..now]) {
                 Ok(sent) if sent == packet.bytes.len() => {
                     self.packets.pop_front();
                 }
                 Ok(sent) => {
-                    // They went with the first byte.
                     packet.bytes.drain(..sent);
-                    packet.descriptors.clear();
+                    packet.descriptors.drain(..now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),

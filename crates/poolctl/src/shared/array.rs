@@ -36,7 +36,7 @@ impl<T: Element> Array<T> {
     /// `len` zeroes.
     ///
     /// # Errors
-    /// There is no memory for them.
+    /// There is no memory for them, or [`set_shm_limit`](crate::set_shm_limit()) allows no more.
     pub fn new(len: usize) -> Result<Self, SharedError> {
         Ok(Self { cells: SharedCells::new(len)? })
     }
@@ -44,7 +44,7 @@ impl<T: Element> Array<T> {
     /// A copy of these numbers.
     ///
     /// # Errors
-    /// There is no memory for them.
+    /// As [`Array::new`].
     pub fn from_slice(numbers: &[T]) -> Result<Self, SharedError> {
         let array = Self::new(numbers.len())?;
         array.copy_from_slice(0, numbers);

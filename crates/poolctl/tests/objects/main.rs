@@ -38,7 +38,7 @@ const TESTS: &[Test] = tests! {
     soak: counters_stay_exact_under_a_killer, queues_lose_nothing_and_give_nothing_twice_under_a_killer,
         joined_queues_account_for_all_under_a_killer, lists_have_whole_items_under_a_killer;
     travels: objects_come_before_and_behind_the_pool, an_initializer_has_objects, an_object_of_a_child_is_foreign_here,
-        an_object_is_written_nowhere_else, a_list_is_the_same_for_all, places_of_what_others_had_are_used_again,
+        an_object_is_written_nowhere_else, a_list_is_the_same_for_all, any_number_of_handles_travels_with_an_item, places_of_what_others_had_are_used_again,
         the_place_of_what_a_worker_has_is_not_used_again, what_is_on_its_way_keeps_its_place,
         memory_over_the_limit_is_an_error_where_it_is_made, places_are_used_again;
 };

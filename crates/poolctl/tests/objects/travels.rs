@@ -177,6 +177,22 @@ fn fill_in(list: ShareableList) -> bool {
         && list.set(0, "far too long for it").is_err()
 }
 
+#[poolctl::task]
+fn take_all(locks: Vec<Lock>) -> usize {
+    locks.iter().filter(|lock| lock.acquire().is_ok()).count()
+}
+
+pub(crate) fn any_number_of_handles_travels_with_an_item() {
+    let sandbox = Sandbox::new();
+    let pool = pool(&sandbox, 2);
+    let locks: Vec<Lock> = (0..1000).map(|_| Lock::new().expect("there is room")).collect();
+    let few = |count: usize| locks[..count].to_vec();
+
+    let taken = pool.map(take_all, [1, 252, 253, 254, 506, 507, 1000].map(few)).expect("they travel");
+
+    assert_eq!(taken, [1, 252, 253, 254, 506, 507, 1000]);
+}
+
 pub(crate) fn a_list_is_the_same_for_all() {
     let sandbox = Sandbox::new();
     let pool = pool(&sandbox, 2);
