@@ -25,7 +25,8 @@ pub(crate) struct Nap<'a> {
     line: u32,
     at: &'static Location<'static>,
     deadline: Option<Moment>,
-    has_begun: bool,
+    /// When it slept first.
+    since: Option<Moment>,
 }
 
 impl<'a> Nap<'a> {
@@ -38,7 +39,7 @@ impl<'a> Nap<'a> {
         at: &'static Location<'static>,
     ) -> Self {
         let deadline = limit.map(|limit| clock::now() + limit);
-        Self { member, me, line, at, deadline, has_begun: false }
+        Self { member, me, line, at, deadline, since: None }
     }
 
     /// How much of the limit is left.
@@ -48,11 +49,10 @@ impl<'a> Nap<'a> {
 
     /// Sleeps while the word is `seen`.
     pub(crate) fn sleep(&mut self, word: &AtomicU32, seen: u32) -> Result<(), TimedOut> {
-        if !self.has_begun {
-            self.has_begun = true;
-            let held = held::notes(self.member.id());
-            self.member.entry(self.me).begin_wait(Awaited::Other(self.line), clock::now(), self.at, held);
-        }
+        // Each time: between two sleeps the thread may have waited for a lock, and said that instead.
+        let since = *self.since.get_or_insert_with(clock::now);
+        let held = held::notes(self.member.id());
+        self.member.entry(self.me).begin_wait(Awaited::Other(self.line), since, self.at, held);
         match futex::wait(word, seen, self.left()) {
             Woken::TimedOut => Err(TimedOut),
             Woken::Woken | Woken::Changed => Ok(()),
@@ -62,7 +62,7 @@ impl<'a> Nap<'a> {
 
 impl Drop for Nap<'_> {
     fn drop(&mut self) {
-        if self.has_begun {
+        if self.since.is_some() {
             self.member.entry(self.me).end_wait();
         }
     }
