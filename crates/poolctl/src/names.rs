@@ -224,7 +224,8 @@ struct Greeting {
 ///
 /// - `name`: up to [`MAX_NAME_BYTES`] bytes without control characters.
 /// - The name is gone with its last user: when the [`Published`] is dropped and whoever attached it has dropped it or
-///   ended. It is gone with this process in any case.
+///   ended. It is gone with this process in any case, and with the copies
+///   that it has forked: one that lives keeps the name, and answers nobody ([`AttachError::Orphaned`]).
 /// - A thread of this process answers those who attach.
 /// - This process alone gives back what the dead held: when it ends, whoever waits for something that it held, or that
 ///   somebody holds who dies later, waits until its limit. [`Attached::has_publisher`] says so.
