@@ -109,8 +109,8 @@ const QUEUES: &[Sweep] = &[
     ("a_queue_delivers_nothing_twice_wherever_its_consumer_is_killed_before_two", Release, || {
         queue::consumer_killed(2)
     }),
-    ("a_queue_goes_on_wherever_its_woken_producer_is_killed", Release, || queue::woken_producer_killed(2)),
-    ("a_queue_goes_on_wherever_its_woken_consumer_is_killed", Release, || queue::woken_consumer_killed(2)),
+    ("a_queue_goes_on_wherever_its_woken_producer_is_killed", Release, || queue::woken_producer_killed(1)),
+    ("a_queue_goes_on_wherever_its_woken_consumer_is_killed", Release, || queue::woken_consumer_killed(1)),
     ("a_queue_goes_on_wherever_its_producer_is_killed_with_a_sleeper_and_recovered_first", All, || {
         queue::producer_and_sleeper_killed(SweptFirst)
     }),
