@@ -343,6 +343,8 @@ impl Asked<'_> {
         let name = || self.name.to_owned();
         let refused = |source| AttachError::Refused { name: name(), source };
         loop {
+            // Looked at first: whatever a process has closed or sent is seen behind its end.
+            let has_ended = self.publisher.wait_for_end(Some(Duration::ZERO)).map_err(refused)?;
             let came = self.line.receive(Some(Duration::ZERO));
             if let Some(came) = came.map_err(|source| AttachError::Line { name: name(), source })? {
                 return Ok(came);
@@ -351,7 +353,7 @@ impl Asked<'_> {
             if let (Some(Duration::ZERO), Some(limit)) = (left, self.limit) {
                 return Err(AttachError::TimedOut { name: name(), limit });
             }
-            if self.publisher.wait_for_end(Some(Duration::ZERO)).map_err(refused)? {
+            if has_ended {
                 return Err(AttachError::Orphaned { name: name(), pid: self.publisher.pid() });
             }
             self.wait(left).map_err(refused)?;

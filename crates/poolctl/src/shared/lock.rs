@@ -19,8 +19,7 @@ use poolctl_sync::{
 /// - 2048 threads of the process that made it can use shared objects at a time, and 31 of each other one.
 /// - It takes 64 bytes, of which there are 262144 in a process for all its objects (each permit of a semaphore or party of a
 ///   barrier takes 4). They are free again when no process has a handle any more; those of an object that was sent through a
-///   [`pipe`](crate::pipe()), [published](crate::publish()) or passed on by another process, when the process ends that
-///   made it.
+///   [`pipe`](crate::pipe()) or [published](crate::publish()), when the process ends that made it.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
