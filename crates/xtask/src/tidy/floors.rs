@@ -41,10 +41,16 @@ struct Floor {
 }
 
 /// What the binaries may import.
-const BINARY: Imports =
-    Imports::Only(&["poolctl", "poolctl-supervisor", "poolctl-protocol", "poolctl-worker", "poolctl-types"]);
+const BINARY: Imports = Imports::Only(&[
+    "poolctl",
+    "poolctl-service",
+    "poolctl-supervisor",
+    "poolctl-protocol",
+    "poolctl-worker",
+    "poolctl-types",
+]);
 
-const FLOORS: [Floor; 17] = [
+const FLOORS: [Floor; 18] = [
     Floor {
         folder: "crates/types",
         package: "poolctl-types",
@@ -99,6 +105,13 @@ const FLOORS: [Floor; 17] = [
             "poolctl-sync",
             "poolctl-protocol",
         ]),
+        safety: Unsafe::Forbidden,
+    },
+    Floor {
+        folder: "crates/service",
+        package: "poolctl-service",
+        holds: "pools for other programs: the server of the client protocol, and a client of it",
+        imports: Imports::Only(&["poolctl-types", "poolctl-sys", "poolctl-protocol", "poolctl-supervisor"]),
         safety: Unsafe::Forbidden,
     },
     Floor {
