@@ -9,6 +9,8 @@ pub struct Config {
     pub slots: u32,
     /// Whether a worker lives for many items or for one.
     pub lifecycle: Lifecycle,
+    /// This many warm workers are there though there is nothing for them to do.
+    pub keep: u32,
     /// Most items from the oldest unfinished to the newest dispatched; at least 1.
     pub window: u64,
     /// Further attempts after one that failed, timed out or died.
@@ -85,6 +87,7 @@ impl Default for Config {
         Self {
             slots: 1,
             lifecycle: Lifecycle::Warm,
+            keep: 0,
             window: 65_536,
             retries: 0,
             retry_delay: Duration::ZERO,

@@ -237,10 +237,21 @@ impl Engine {
         slot.holds_solo = work.solo;
     }
 
-    /// Asks for as many workers as could be busy with what still waits.
-    fn hire(&mut self, effects: &mut Vec<Effect>) {
+    /// How many more workers are to be there: as many as could be busy with what still waits, or as are to be kept.
+    fn vacancies(&self) -> u64 {
         let idle = self.slots.iter().filter(|slot| slot.is_idle() && slot.is_open()).count() as u64;
-        let mut wanted = self.postable().saturating_sub(u64::from(self.starting) + idle);
+        let useful = self.postable().saturating_sub(u64::from(self.starting) + idle);
+        if self.config.keep == 0 || self.input == Input::Ended {
+            return useful;
+        }
+        let lives = |slot: &&Slot| matches!(slot.stage, Stage::Starting { .. } | Stage::Serving);
+        let living = self.slots.iter().filter(lives).count() as u64;
+        useful.max(u64::from(self.config.keep.min(self.wanted_slots)).saturating_sub(living))
+    }
+
+    /// Asks for the workers that are lacking.
+    fn hire(&mut self, effects: &mut Vec<Effect>) {
+        let mut wanted = self.vacancies();
         if wanted == 0 || self.cannot_start || self.intensity.wait(self.now).is_some() {
             return;
         }
@@ -301,7 +312,8 @@ impl Engine {
             Stage::Starting { .. } | Stage::Serving | Stage::Draining | Stage::Stopping { .. } => None,
         });
         let waits = vacancies.flatten().chain(self.intensity.wait(self.scanned_at)).chain([self.next_start]);
-        let next = waits.filter(|moment| *moment > self.scanned_at).min().filter(|_| self.postable() > 0);
+        let is_due = self.postable() > 0 || (self.config.keep > 0 && self.vacancies() > 0);
+        let next = waits.filter(|moment| *moment > self.scanned_at).min().filter(|_| is_due);
         next.into_iter().chain(self.backlog.next_due()).min()
     }
 }

@@ -67,13 +67,15 @@ impl Engine {
             Stage::Serving | Stage::Draining => {
                 let patience = slot.pursuits.iter().filter_map(|pursuit| pursuit.deadline);
                 let item = self.item_deadline(slot);
-                patience.chain(item).chain(self.idle_deadline(slot)).min()
+                patience.chain(item).chain(self.idle_deadline(index)).min()
             }
         }
     }
 
-    fn idle_deadline(&self, slot: &Slot) -> Option<Moment> {
-        let is_idle = self.config.lifecycle == Lifecycle::Warm && slot.is_idle();
+    fn idle_deadline(&self, index: usize) -> Option<Moment> {
+        let slot = &self.slots[index];
+        let is_kept = index < self.config.keep as usize;
+        let is_idle = self.config.lifecycle == Lifecycle::Warm && slot.is_idle() && !is_kept;
         self.config.idle_timeout.filter(|_| is_idle).map(|patience| slot.since + patience)
     }
 

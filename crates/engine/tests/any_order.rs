@@ -109,6 +109,7 @@ prop_compose! {
 prop_compose! {
     fn configs()(
         slots in 0..4_u32,
+        keep in 0..3_u32,
         is_warm in any::<bool>(),
         window in prop_oneof![0..9_u64, Just(u64::MAX)],
         retries in prop_oneof![0..3_u32, Just(u32::MAX)],
@@ -118,7 +119,7 @@ prop_compose! {
     ) -> Config {
         let lifecycle = if is_warm { Lifecycle::Warm } else { Lifecycle::PerItem };
         Config {
-            slots, lifecycle, window, retries, retry_delay, max_crashes, timeout, grace, start_timeout, max_tasks,
+            slots, lifecycle, keep, window, retries, retry_delay, max_crashes, timeout, grace, start_timeout, max_tasks,
             idle_timeout, halt, delay,
         }
     }

@@ -31,6 +31,47 @@ pub fn write_batch_head(out: &mut Vec<u8>, first_id: u64, count: u32, payload_le
     out[start..start + HEADER_BYTES].copy_from_slice(&header.to_bytes());
 }
 
+/// Appends a batch of raw items to `out`, each preceded by its length, for tasks that need the constant `key`.
+///
+/// # Panics
+/// If they are 4 GiB or more together.
+pub fn write_raw_batch<'a>(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    first_id: u64,
+    meta: &[u8],
+    items: impl Iterator<Item = &'a [u8]>,
+) {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEADER_BYTES]);
+    out.extend_from_slice(meta);
+    let payload = out.len();
+    for item in items {
+        push_sized(out, item);
+    }
+    let header = Header::new(kind, 0, first_id, meta.len(), out.len() - payload);
+    out[start..start + HEADER_BYTES].copy_from_slice(&header.to_bytes());
+}
+
+/// Appends `bytes` with their length before them.
+///
+/// # Panics
+/// If they are 4 GiB or more.
+pub fn push_sized(out: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).expect("an item is shorter than 4 GiB");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// Takes the first of many byte strings that have their lengths before them off `rest`; `None` if there is none, or less
+/// than it says.
+pub fn take_sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, behind) = rest.split_first_chunk::<4>()?;
+    let (bytes, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = behind;
+    Some(bytes)
+}
+
 /// Why the meta of a batch is none.
 #[derive(Debug, thiserror::Error)]
 #[error("meta of a batch is not an object like {{\"n\":3}}: {shown}")]

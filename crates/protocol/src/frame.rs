@@ -67,11 +67,51 @@ pub enum Kind {
     Need = 16,
     /// That segment comes with this frame; or, without a descriptor, the payload says why there is none.
     Grant = 17,
+    /// A client opens a pool.
+    Open = 32,
+    /// A client attaches to a named pool.
+    Attach = 33,
+    /// One task of a client.
+    Submit = 34,
+    /// A client begins a map.
+    Map = 35,
+    /// Items of a map.
+    Items = 36,
+    /// How much the server takes, in all.
+    Credit = 37,
+    /// No further items of a map.
+    End = 38,
+    /// A client does not want tasks any more.
+    Withdraw = 39,
+    /// From now on so many workers.
+    Scale = 40,
+    /// How pools stand.
+    Stats = 41,
+    /// A client wants a lock.
+    Lock = 42,
+    /// It gives it back.
+    Unlock = 43,
+    /// Who has it?
+    Owner = 44,
+    /// A client wants a segment that others know too.
+    Object = 45,
+    /// No more tasks: the pool ends with those it has.
+    Close = 46,
+    /// The pool ends now.
+    Terminate = 47,
+    /// The service reads its configuration anew.
+    Reload = 48,
+    /// The terminal reply to a request.
+    Result = 64,
+    /// Something happened in a pool.
+    Event = 65,
+    /// The terminal reply to a request that could not be understood or carried out.
+    Error = 66,
 }
 
 impl Kind {
     /// Every kind, in the order of its byte.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 37] = [
         Kind::Hello,
         Kind::Task,
         Kind::Ok,
@@ -89,6 +129,26 @@ impl Kind {
         Kind::Attachments,
         Kind::Need,
         Kind::Grant,
+        Kind::Open,
+        Kind::Attach,
+        Kind::Submit,
+        Kind::Map,
+        Kind::Items,
+        Kind::Credit,
+        Kind::End,
+        Kind::Withdraw,
+        Kind::Scale,
+        Kind::Stats,
+        Kind::Lock,
+        Kind::Unlock,
+        Kind::Owner,
+        Kind::Object,
+        Kind::Close,
+        Kind::Terminate,
+        Kind::Reload,
+        Kind::Result,
+        Kind::Event,
+        Kind::Error,
     ];
 
     /// The kind with this byte, if there is one.

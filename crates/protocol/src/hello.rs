@@ -44,6 +44,8 @@ pub struct Caps {
     pub batch: bool,
     /// It takes definitions.
     pub define: bool,
+    /// Items and results are bytes of any kind, and not JSON.
+    pub raw: bool,
 }
 
 /// Why a hello is none.
@@ -118,6 +120,7 @@ impl Caps {
                 ("claim", None) => caps.claim = true,
                 ("batch", None) => caps.batch = true,
                 ("define", None) => caps.define = true,
+                ("raw", None) => caps.raw = true,
                 ("mux", count) => caps.mux = Some(parse_count(name, count)?),
                 ("ahead", count) => caps.ahead = Some(parse_count(name, count)?),
                 _ => {}

@@ -25,7 +25,9 @@ pub mod jsonl;
 pub mod keeper;
 pub mod tsv;
 
-pub use batch::{BatchMetaError, parse_count, write_batch, write_batch_head};
+pub use batch::{
+    BatchMetaError, parse_count, push_sized, take_sized, write_batch, write_batch_head, write_raw_batch,
+};
 pub use bye::{Bye, ByeError};
 pub use claim::{Claim, ClaimError, Ring};
 pub use codec::{DecodeValueError, EncodeValueError, MAX_VALUE_BYTES, decode_value, encode_value};

@@ -19,6 +19,9 @@ pub struct RemoteError {
     /// Whether another attempt makes sense; the worker may not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<bool>,
+    /// Whatever else the two ends tell each other about it; nobody between them looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 fn unnamed() -> String {

@@ -7,12 +7,12 @@ use poolctl_protocol::RemoteError;
 
 /// An error that no further attempt can mend: the arguments are wrong, or the result cannot travel.
 pub(crate) fn lasting(type_name: &str, msg: String) -> RemoteError {
-    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: Some(false) }
+    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: Some(false), data: None }
 }
 
 /// An error of the machine: another attempt may do better.
 pub(crate) fn passing(type_name: &str, msg: String) -> RemoteError {
-    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None }
+    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None, data: None }
 }
 
 /// An error and everything that caused it, on one line.
@@ -33,5 +33,11 @@ pub fn returned<E: Display>(error: E) -> RemoteError {
     // What is only a text has no type worth naming.
     let is_text = type_name.ends_with("str") || type_name.ends_with("string::String");
     let type_name = if is_text || type_name.contains("dyn ") { "Error" } else { type_name };
-    RemoteError { type_name: type_name.to_owned(), msg: format!("{error:#}"), trace: None, retry: None }
+    RemoteError {
+        type_name: type_name.to_owned(),
+        msg: format!("{error:#}"),
+        trace: None,
+        retry: None,
+        data: None,
+    }
 }

@@ -86,6 +86,7 @@ fn draw_config(chance: &mut Chance, usual_micros: u64) -> Config {
     Config {
         slots: chance.small(1, 6),
         lifecycle: chance.one_of(&[Lifecycle::Warm, Lifecycle::Warm, Lifecycle::PerItem]),
+        keep: chance.one_of(&[0, 0, 1, 3]),
         window: chance.one_of(&[1, 2, 17, 65_536]),
         retries: chance.one_of(&[0, 0, 1, 5]),
         retry_delay: chance.one_of(&[Duration::ZERO, Duration::ZERO, milli * 70]),

@@ -116,7 +116,8 @@ pub(crate) fn serve() -> i32 {
         Ok((line, order)) => (Some(line), order.carry_out()),
         Err(error) => {
             let msg = error_chain(&error);
-            let error = RemoteError { type_name: "StartError".to_owned(), msg, trace: None, retry: None };
+            let error =
+                RemoteError { type_name: "StartError".to_owned(), msg, trace: None, retry: None, data: None };
             (None, Err(error))
         }
     };
@@ -189,14 +190,20 @@ impl Order {
     fn carry_out(self) -> Result<(), RemoteError> {
         let Some(entry) = entries().find(|entry| entry.name == self.function) else {
             let msg = BeginError::UnknownTask { name: self.function }.to_string();
-            return Err(RemoteError { type_name: "StartError".to_owned(), msg, trace: None, retry: None });
+            return Err(RemoteError {
+                type_name: "StartError".to_owned(),
+                msg,
+                trace: None,
+                retry: None,
+                data: None,
+            });
         };
         let mut decoder = Decoder::with_attachments(&self.main, self.attachments);
         let mut nowhere = Nowhere;
         let mut outlet = Outlet::new(Vec::new(), &mut nowhere);
         catch_unwind(AssertUnwindSafe(|| (entry.binary)(&mut decoder, &mut outlet))).unwrap_or_else(|panic| {
             let msg = message_of(&*panic);
-            Err(RemoteError { type_name: "panic".to_owned(), msg, trace: None, retry: None })
+            Err(RemoteError { type_name: "panic".to_owned(), msg, trace: None, retry: None, data: None })
         })
     }
 }
@@ -212,6 +219,7 @@ impl Grants for Nowhere {
             msg: error.to_string(),
             trace: None,
             retry: None,
+            data: None,
         })
     }
 }

@@ -156,5 +156,5 @@ fn error_of(report: Report) -> RemoteError {
 }
 
 fn named(type_name: &str, msg: String) -> RemoteError {
-    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None }
+    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None, data: None }
 }

@@ -389,7 +389,7 @@ impl FrameLink {
         super::announce(&hello, peer, sink);
         if hello.native.is_some() {
             let msg = "it is a native worker, which is known by its hello: leave --framing out".to_owned();
-            let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None };
+            let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, data: None };
             return Err(Breach { item: None, error: TaskError::Refused { code: 126, error } });
         }
         super::check_function(&hello, self.function.as_deref())?;

@@ -129,7 +129,13 @@ mod tests {
 
     #[test]
     fn a_function_that_is_not_offered_is_answered_with_one_that_is_like_it_or_with_other_targets() {
-        let error = RemoteError { type_name: String::new(), msg: String::new(), trace: None, retry: None };
+        let error = RemoteError {
+            type_name: String::new(),
+            msg: String::new(),
+            trace: None,
+            retry: None,
+            data: None,
+        };
         let refused = GaveUp::Refused { code: 127, error };
         let offered = ["square".to_owned(), "sum".to_owned()];
         let native = |function: &str| StartHint::Native { function: function.to_owned(), verb: "map" };

@@ -193,7 +193,8 @@ impl NativeLink {
                 }
                 Err(error) => {
                     let type_name = "NoSharedMemory".to_owned();
-                    let error = RemoteError { type_name, msg: chain(&error), trace: None, retry: None };
+                    let error =
+                        RemoteError { type_name, msg: chain(&error), trace: None, retry: None, data: None };
                     self.outcomes.push_front((id, NestedOutcome::Err(error)));
                 }
             }

@@ -163,7 +163,7 @@ impl NativeLink {
         } else {
             let msg = "an item cannot submit others to this pool".to_owned();
             let type_name = "NotNestable".to_owned();
-            let error = RemoteError { type_name, msg, trace: None, retry: Some(false) };
+            let error = RemoteError { type_name, msg, trace: None, retry: Some(false), data: None };
             self.outcomes.push_back((id, NestedOutcome::Err(error)));
         }
         Ok(())
@@ -275,7 +275,13 @@ impl NativeLink {
         match block.function.as_ref().map(|name| self.functions.find_again(name)) {
             Some(Err(missing)) => {
                 let type_name = "NoSuchFunction".to_owned();
-                Ok(RemoteError { type_name, msg: missing.to_string(), trace: None, retry: Some(false) })
+                Ok(RemoteError {
+                    type_name,
+                    msg: missing.to_string(),
+                    trace: None,
+                    retry: Some(false),
+                    data: None,
+                })
             }
             Some(Ok(_)) | None => Ok(error),
         }
