@@ -61,6 +61,7 @@ pub(crate) fn list(args: &FunctionsArgs) -> Result<End, Failure> {
         target: target(args)?,
         detail: Detail::PerItem,
         env: Vec::new(),
+        cwd: None,
         nice: None,
         spawn_ahead: 0,
         max_rss: None,

@@ -85,6 +85,7 @@ fn read_lodged<T: Task>(lodged: &Lodged) -> Result<T::Output, TaskError> {
             let behind = usize::try_from(base).ok().and_then(|base| memory.get(base..));
             Parcel::Memory(behind.unwrap_or_default())
         }
+        Held::Memfd(memfd) => Parcel::Segment { fd: memfd.as_fd(), base },
     };
     decode::<T>(Decoder::with_parcel(&bytes, buffers))
 }

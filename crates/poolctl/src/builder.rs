@@ -240,6 +240,7 @@ impl<K: Kind> PoolBuilder<K> {
             target,
             detail: Detail::Bulk,
             env: rules.env,
+            cwd: None,
             nice: rules.nice,
             max_rss: rules.max_memory,
             run_id: run_id(),

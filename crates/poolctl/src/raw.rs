@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use poolctl_protocol::Record;
+use poolctl_protocol::{Record, take_sized};
 use poolctl_supervisor::{Form, Output};
 
 use crate::task_error::TaskError;
@@ -39,6 +39,10 @@ pub(crate) fn split_first(form: Form, results: &[u8]) -> Result<(&[u8], &[u8]), 
         Form::Lines => {
             let end = results.iter().position(|byte| *byte == b'\n').unwrap_or(results.len());
             Ok((&results[..end], results.get(end + 1..).unwrap_or_default()))
+        }
+        Form::Sized => {
+            let mut rest = results;
+            take_sized(&mut rest).map(|first| (first, rest)).ok_or(TaskError::PoolBroken)
         }
         Form::Records => match Record::parse(results) {
             Ok(record) => Ok((record.payload, &results[record.bytes..])),

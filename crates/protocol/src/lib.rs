@@ -21,6 +21,7 @@ mod message;
 mod meta;
 mod record;
 
+pub mod client;
 pub mod jsonl;
 pub mod keeper;
 pub mod tsv;

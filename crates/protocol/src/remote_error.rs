@@ -21,7 +21,7 @@ pub struct RemoteError {
     pub retry: Option<bool>,
     /// Whatever else the two ends tell each other about it; nobody between them looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
+    pub data: Option<Box<str>>,
 }
 
 fn unnamed() -> String {

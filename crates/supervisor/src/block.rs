@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use crate::constant::Constant;
 use crate::parcels::Parcel;
 
 /// Items in input order, in one allocation.
@@ -20,6 +21,8 @@ pub struct Block {
     pub function: Option<Arc<str>>,
     /// What they are to that function.
     pub shape: Shape,
+    /// What a worker needs to have for them.
+    pub constant: Option<Arc<Constant>>,
     /// The descriptors that go with an item, by its index; ascending.
     pub attachments: Vec<(u32, Vec<Attachment>)>,
 }
@@ -158,7 +161,12 @@ impl Block {
 
     /// Whether items of `other` could stand in this block.
     pub(crate) fn is_like(&self, other: &Block) -> bool {
-        self.function == other.function && self.shape == other.shape
+        let is_same = match (&self.constant, &other.constant) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        self.function == other.function && self.shape == other.shape && is_same
     }
 
     /// The descriptors that go with item `index`.

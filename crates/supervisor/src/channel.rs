@@ -18,9 +18,12 @@ use crate::block::Attachment;
 /// How much is read at once, and the room an inbox begins with, in bytes.
 const READ_BYTES: usize = 64 << 10;
 
+/// How many descriptors may wait for the rest of their frames.
+const MAX_WAITING: usize = MAX_DESCRIPTORS;
+
 /// Bytes on their way to a worker.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub struct Outbox {
     fd: OwnedFd,
     is_socket: bool,
     bytes: Vec<u8>,
@@ -39,13 +42,19 @@ struct Packet {
 
 impl Outbox {
     /// An outbox over the writing end of a pipe.
-    pub(crate) fn over_pipe(fd: OwnedFd) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// It cannot be made non-blocking.
+    pub fn over_pipe(fd: OwnedFd) -> io::Result<Self> {
         pipe::set_nonblocking(&fd)?;
         Ok(Self::new(fd, false))
     }
 
     /// An outbox over a stream socket.
-    pub(crate) fn over_socket(fd: OwnedFd) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// It cannot be made non-blocking.
+    pub fn over_socket(fd: OwnedFd) -> io::Result<Self> {
         pipe::set_nonblocking(&fd)?;
         Ok(Self::new(fd, true))
     }
@@ -55,22 +64,35 @@ impl Outbox {
         Self { fd, is_socket, bytes, sent: 0, packets, close_when_sent: false }
     }
 
-    /// Sends `bytes`, a frame, together with descriptors over a stream socket, or keeps them behind what waits. What
-    /// is put in with [`Outbox::bytes`] while they wait overtakes them.
-    pub(crate) fn send_with(&mut self, bytes: Vec<u8>, descriptors: Vec<Attachment>) -> io::Result<()> {
+    /// Sends `bytes`, a frame, together with descriptors over a stream socket, or keeps them behind what waits.
+    ///
+    /// # Errors
+    /// The other end is gone.
+    pub fn send_with(&mut self, bytes: Vec<u8>, descriptors: Vec<Attachment>) -> io::Result<()> {
         self.packets.push_back(Packet { bytes, descriptors });
         self.flush()
     }
 
     /// What waits; add to its end, then [`Outbox::flush`].
-    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        // What comes behind descriptors must not overtake them.
+        if self.packets.back().is_some_and(|last| !last.descriptors.is_empty()) {
+            self.packets.push_back(Packet { bytes: Vec::new(), descriptors: Vec::new() });
+        }
+        self.packets.back_mut().map_or(&mut self.bytes, |last| &mut last.bytes)
+    }
+
+    /// How many bytes wait for room.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        let packets: usize = self.packets.iter().map(|packet| packet.bytes.len()).sum();
+        self.bytes.len() - self.sent + packets
     }
 
     /// Sends `bytes` at once as far as they go, if nothing waits; the rest waits.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.wants_write() {
-            self.bytes.extend_from_slice(bytes);
+            self.bytes().extend_from_slice(bytes);
             return Ok(());
         }
         let mut left = bytes;
@@ -88,7 +110,10 @@ impl Outbox {
     }
 
     /// Sends what waits, as far as it goes.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The other end is gone.
+    pub fn flush(&mut self) -> io::Result<()> {
         while self.sent < self.bytes.len() {
             match self.write(&self.bytes[self.sent..]) {
                 Ok(sent) => self.sent += sent,
@@ -100,6 +125,10 @@ impl Outbox {
         self.bytes.shrink_to(READ_BYTES);
         self.sent = 0;
         while let Some(packet) = self.packets.front_mut() {
+            if packet.bytes.is_empty() {
+                self.packets.pop_front();
+                continue;
+            }
             let narrowed: Vec<_> = packet.descriptors.iter().map(Attachment::narrowed).collect();
             let descriptors = packet.descriptors.iter().zip(&narrowed);
             let descriptors: Vec<_> = descriptors
@@ -124,7 +153,8 @@ impl Outbox {
     }
 
     /// Whether something waits for room.
-    pub(crate) fn wants_write(&self) -> bool {
+    #[must_use]
+    pub fn wants_write(&self) -> bool {
         self.sent < self.bytes.len() || !self.packets.is_empty()
     }
 
@@ -171,15 +201,17 @@ impl AsFd for Outbox {
 
 /// Bytes that came from a worker and are not understood yet.
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub struct Inbox {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// Those that came and whose frames were not taken yet.
+    descriptors: Vec<OwnedFd>,
 }
 
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Filled {
+pub enum Filled {
     /// Bytes, and there may be more at once.
     More,
     /// Perhaps bytes, and nothing more just now.
@@ -190,14 +222,40 @@ pub(crate) enum Filled {
 
 impl Inbox {
     /// An empty inbox, without memory.
-    pub(crate) fn new() -> Self {
-        Self { bytes: Vec::new(), start: 0, end: 0 }
+    #[must_use]
+    pub fn new() -> Self {
+        Self { bytes: Vec::new(), start: 0, end: 0, descriptors: Vec::new() }
     }
 
     /// Reads once from `fd`, which does not block.
-    pub(crate) fn fill(&mut self, fd: BorrowedFd<'_>) -> io::Result<Filled> {
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn fill(&mut self, fd: BorrowedFd<'_>) -> io::Result<Filled> {
         self.make_room();
-        match transfer::read(fd, &mut self.bytes[self.end..]) {
+        let got = transfer::read(fd, &mut self.bytes[self.end..]);
+        self.filled(got)
+    }
+
+    /// As [`Inbox::fill`], from a socket over which descriptors come too. No more than one read brings are kept
+    /// beyond those whose frames are still on their way: a read never goes over what was sent with others.
+    ///
+    /// # Errors
+    /// It cannot be read, or (`InvalidData`) this process could not take the descriptors.
+    pub fn fill_with_descriptors(&mut self, socket: BorrowedFd<'_>) -> io::Result<Filled> {
+        self.make_room();
+        let got = ancillary::receive(socket, &mut self.bytes[self.end..], &mut self.descriptors);
+        self.filled(got)
+    }
+
+    /// Whether descriptors are there, and no bytes: no frame will ask for them.
+    #[must_use]
+    pub fn has_stray_descriptors(&self) -> bool {
+        !self.descriptors.is_empty() && (self.content().is_empty() || self.descriptors.len() > MAX_WAITING)
+    }
+
+    fn filled(&mut self, got: io::Result<usize>) -> io::Result<Filled> {
+        match got {
             Ok(0) => Ok(Filled::Closed),
             Ok(got) => {
                 self.end += got;
@@ -210,7 +268,8 @@ impl Inbox {
     }
 
     /// What is there.
-    pub(crate) fn content(&self) -> &[u8] {
+    #[must_use]
+    pub fn content(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
@@ -223,14 +282,18 @@ impl Inbox {
         }
     }
 
-    /// Takes whole frames out one after another, until `take` refuses one.
-    pub(crate) fn take_frames<E: From<FrameError>>(
+    /// Takes whole frames out one after another, until `take` refuses one. It is also shown the descriptors that came, from
+    /// which it takes those that belong to the frame off the front.
+    ///
+    /// # Errors
+    /// What `take` says, or that of bytes that are no frame.
+    pub fn take_frames<E: From<FrameError>>(
         &mut self,
-        mut take: impl FnMut(&Frame<'_>) -> Result<(), E>,
+        mut take: impl FnMut(&Frame<'_>, &mut Vec<OwnedFd>) -> Result<(), E>,
     ) -> Result<(), E> {
-        while let Some(frame) = Frame::parse(self.content(), MAX_BODY_BYTES)? {
+        while let Some(frame) = Frame::parse(&self.bytes[self.start..self.end], MAX_BODY_BYTES)? {
             let length = frame.frame_len();
-            let taken = take(&frame);
+            let taken = take(&frame, &mut self.descriptors);
             self.consume(length);
             taken?;
         }

@@ -10,6 +10,7 @@ use poolctl_protocol::Encoding;
 use poolctl_types::{Item, Slot, WorkerId};
 
 use crate::block::Attachment;
+use crate::constant::Constant;
 use crate::parcels::Parcels;
 
 /// What a pool runs, and under which rules.
@@ -23,6 +24,8 @@ pub struct PoolConfig {
     pub detail: Detail,
     /// Variables for the workers, added to the environment of this process.
     pub env: Vec<(OsString, OsString)>,
+    /// The directory in which workers run; none: this process's own.
+    pub cwd: Option<PathBuf>,
     /// What to add to the workers' niceness.
     pub nice: Option<i32>,
     /// Commands asked of the keeper beyond `engine.slots`, begun right when a running one ends.
@@ -77,6 +80,15 @@ pub enum Target {
         function: String,
         /// Whether an item that is an array is spread over the parameters.
         starmap: bool,
+    },
+    /// Python callables in warm interpreters; they come as constants, items and results are bytes of any kind.
+    Objects {
+        /// The interpreter.
+        interpreter: Vec<u8>,
+        /// What a worker gets before its hello.
+        setup: Option<Arc<Constant>>,
+        /// A worker is replaced when it has called functions so often.
+        max_calls: Option<u64>,
     },
 }
 
@@ -202,6 +214,7 @@ impl fmt::Debug for Target {
             Target::Worker { .. } => "Worker",
             Target::Native(_) => "Native",
             Target::Python { .. } => "Python",
+            Target::Objects { .. } => "Objects",
         })
     }
 }

@@ -14,13 +14,16 @@ use crate::capture::{Capture, Keep};
 use crate::channel::Outbox;
 use crate::config::{ArgumentError, Detail, Framing, Native, PoolConfig, Target};
 use crate::link::{
-    Form, FrameLink, LinesLink, Link, Manner, NativeLink, Rules, Streams, TextLink, buffering_hint,
-    reading_end,
+    Form, FrameLink, LinesLink, Link, Manner, NativeLink, Payloads, Rules, Streams, TextLink, Wants,
+    buffering_hint, reading_end,
 };
 use crate::resolve::{ResolveError, resolve};
 
 /// The worker script for Python functions.
 const PYTHON_WORKER: &[u8] = include_bytes!("../python/poolctl_worker.py");
+
+/// The worker script for Python callables.
+const PYTHON_OBJECTS: &[u8] = include_bytes!("../python/poolctl_worker.py");
 
 /// Where a worker that may be a native one says so.
 const CONTROL_FD: i32 = 5;
@@ -88,7 +91,9 @@ impl Launcher {
                 Some(argv.first().cloned().unwrap_or_default())
             }
             Target::Native(native) => Some(native.argv.first().cloned().unwrap_or_default()),
-            Target::Python { interpreter, .. } => Some(interpreter.clone()),
+            Target::Python { interpreter, .. } | Target::Objects { interpreter, .. } => {
+                Some(interpreter.clone())
+            }
         };
         let program = match named {
             Some(name) => {
@@ -99,6 +104,7 @@ impl Launcher {
         };
         let script = match &target {
             Target::Python { .. } => Some(memfd::with_contents("poolctl-worker.py", PYTHON_WORKER)?),
+            Target::Objects { .. } => Some(memfd::with_contents("poolctl-worker.py", PYTHON_OBJECTS)?),
             _ => None,
         };
         let timing = config.detail == Detail::PerItem;
@@ -158,7 +164,7 @@ impl Launcher {
 
     /// Takes the short way from now on: the interpreter itself, where the program only finds it.
     pub(crate) fn learn_interpreter(&mut self, path: &str) {
-        if let Target::Python { interpreter, .. } = &mut self.target
+        if let Target::Python { interpreter, .. } | Target::Objects { interpreter, .. } = &mut self.target
             && interpreter != path.as_bytes()
             && let Ok(found) = resolve(path.as_bytes())
         {
@@ -189,7 +195,8 @@ impl Launcher {
                 Ok(Warm { launch, link, control: None, streams })
             }
             Target::Worker { argv, framing: Framing::Frames, function, .. } => {
-                self.framed(argv.clone(), function.clone(), worker_env(slot, "frame", (3, 4)), now)
+                let wants = Wants { function: function.clone(), form: Payloads::Json };
+                self.framed(argv.clone(), wants, worker_env(slot, "frame", (3, 4)), now)
             }
             Target::Worker { argv, framing, function, stdio } => {
                 let form = Form { framing: *framing, stdio: *stdio, function: function.clone() };
@@ -203,10 +210,22 @@ impl Launcher {
                 if *starmap {
                     env.push(("POOLCTL_STARMAP", "1".to_owned()));
                 }
-                let mut warm = self.framed(argv, None, env, now)?;
-                let script = self.script.as_ref().expect("a Python launcher has the script");
-                warm.launch.fds.push((script.try_clone()?, SCRIPT_FD));
-                Ok(warm)
+                let wants = Wants { function: None, form: Payloads::Json };
+                self.with_script(self.framed(argv, wants, env, now)?)
+            }
+            Target::Objects { interpreter, setup, max_calls } => {
+                let script = format!("/proc/self/fd/{SCRIPT_FD}").into_bytes();
+                let argv = vec![interpreter.clone(), script, b"--objects".to_vec()];
+                let mut env = worker_env(slot, "frame", (3, 4));
+                env.push(("POOLCTL_INTERPRETER", self.program.1.display().to_string()));
+                env.extend(setup.is_some().then(|| ("POOLCTL_SETUP", "1".to_owned())));
+                env.extend(max_calls.map(|calls| ("POOLCTL_MAX_CALLS", calls.to_string())));
+                let wants = Wants { function: None, form: Payloads::Raw };
+                let mut warm = self.framed(argv, wants, env, now)?;
+                if let (Link::Frames(link), Some(setup)) = (&mut warm.link, setup) {
+                    link.set_up(setup);
+                }
+                self.with_script(warm)
             }
         }
     }
@@ -268,10 +287,17 @@ impl Launcher {
         Ok(Warm { launch, link: Link::Native(Box::new(link)), control: None, streams })
     }
 
+    /// Hands the worker script along.
+    fn with_script(&self, mut warm: Warm) -> io::Result<Warm> {
+        let script = self.script.as_ref().expect("a launcher of Python workers has the script");
+        warm.launch.fds.push((script.try_clone()?, SCRIPT_FD));
+        Ok(warm)
+    }
+
     fn framed(
         &self,
         argv: Vec<Vec<u8>>,
-        function: Option<String>,
+        wants: Wants,
         mut env: Vec<(&'static str, String)>,
         now: Moment,
     ) -> io::Result<Warm> {
@@ -279,7 +305,7 @@ impl Launcher {
             env.push(("POOLCTL_TIMING", "1".to_owned()));
         }
         let (ours, theirs) = pipe::stream_pair()?;
-        let (link, claim) = FrameLink::new(ours, function, now)?;
+        let (link, claim) = FrameLink::new(ours, wants, now)?;
         let (stdout, their_stdout) = Capture::make(Keep::Tail)?;
         let (stderr, their_stderr) = Capture::make(Keep::Tail)?;
         let reply = theirs.try_clone()?;

@@ -7,8 +7,8 @@
 
 mod block;
 mod capture;
-mod channel;
 mod config;
+mod constant;
 mod desk;
 mod held;
 mod insight;
@@ -24,6 +24,7 @@ mod spill;
 mod store;
 mod supervisor;
 
+pub mod channel;
 pub mod host;
 pub mod keeper;
 
@@ -32,6 +33,7 @@ pub use config::{
     ArgumentError, CommandLine, CommandTemplate, Detail, Framing, Native, PoolConfig, Seat, Seats, Taken,
     Target,
 };
+pub use constant::{Constant, Content};
 pub use insight::{Insight, SlowItem, WorkerInsight};
 pub use output::{Held, Lodged, Output};
 pub use parcels::{Parcel, ParcelError, Parcels};
@@ -57,4 +59,4 @@ pub use report::{
 };
 pub use resolve::{ResolveError, resolve};
 pub use spill::{Extent, Spill};
-pub use supervisor::{Running, StartError, Supervisor, Turn};
+pub use supervisor::{Rest, Running, StartError, Supervisor, Turn};

@@ -29,7 +29,7 @@ use crate::report::{Attempt, BadReply, Notice, Sink, TaskError};
 use crate::spill::Spill;
 use crate::store::Store;
 
-pub(crate) use frames::FrameLink;
+pub(crate) use frames::{FrameLink, Payloads, Wants};
 pub(crate) use lines::{LinesLink, Rules, buffering_hint, reading_end};
 pub(crate) use native::{Manner, NativeLink};
 pub(crate) use text::{Form, TextLink};
@@ -174,6 +174,14 @@ impl Link {
             Link::Text(link) => close_if_finished(&mut link.outbox),
             Link::Frames(link) => link.shut_down_if_finished(),
             Link::Native(link) => link.shut_down_if_finished(),
+        }
+    }
+
+    /// Lets the worker forget constants that nobody here keeps any more.
+    pub(crate) fn forget_constants(&mut self, now: Moment) {
+        if let Link::Frames(link) = self {
+            link.forget_constants();
+            self.flush(now);
         }
     }
 

@@ -1,7 +1,10 @@
 //! What an item gave out: in memory while it is small, in the spill file when it is not.
 
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+
+use poolctl_sys::transfer;
 
 use crate::parcels::Parcel;
 use crate::spill::{Extent, Spill};
@@ -32,6 +35,8 @@ pub enum Held {
     Parcel(Arc<Parcel>),
     /// Here; the parcel was needed.
     Memory(Vec<u8>),
+    /// In a file in memory that its worker made, and nobody can change any more.
+    Memfd(OwnedFd),
 }
 
 impl Lodged {
@@ -42,6 +47,7 @@ impl Lodged {
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         match &self.held {
             Held::Parcel(parcel) => parcel.read_at(bytes, offset),
+            Held::Memfd(memfd) => transfer::read_exactly_at(memfd.as_fd(), bytes, offset),
             Held::Memory(memory) => {
                 let behind = usize::try_from(offset).ok().and_then(|start| memory.get(start..));
                 let lies = behind.and_then(|behind| behind.get(..bytes.len()));
@@ -63,6 +69,23 @@ impl Output {
     /// An output that came in a parcel.
     pub(crate) fn lodged(lodged: Lodged) -> Self {
         Self { lodged: Some(lodged), ..Self::default() }
+    }
+
+    /// An output of `size` bytes that lies in a file in memory.
+    pub(crate) fn in_memfd(memfd: OwnedFd, size: u64) -> Self {
+        Self::lodged(Lodged { held: Held::Memfd(memfd), main: size, whole: size })
+    }
+
+    /// Takes the file in memory in which it lies out, if it does.
+    #[must_use]
+    pub fn take_memfd(&mut self) -> Option<OwnedFd> {
+        match self.lodged.take() {
+            Some(Lodged { held: Held::Memfd(memfd), .. }) => Some(memfd),
+            other => {
+                self.lodged = other;
+                None
+            }
+        }
     }
 
     /// The parcel it came in, if it did: the rest is empty then.

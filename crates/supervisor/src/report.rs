@@ -9,7 +9,7 @@ use poolctl_engine::Outcome;
 pub use poolctl_protocol::Stream;
 use poolctl_protocol::{
     ByeError, ClaimError, Excerpt, FrameError, Hello, HelloError, Kind, Level, MetaError, PROTOCOL_VERSION,
-    Record, RecordError, RemoteError, RemoteErrorError, ReplyError, ValueError, record_start,
+    Record, RecordError, RemoteError, RemoteErrorError, ReplyError, ValueError, record_start, take_sized,
 };
 use poolctl_shm::Lie;
 use poolctl_types::{Exit, Item, ItemRange, Moment, WorkerId};
@@ -62,6 +62,8 @@ pub enum Form {
     Lines,
     /// Each is a record, see [`poolctl_protocol::Record`]; for values in binary.
     Records,
+    /// Each is preceded by its length, a u32; for bytes of any kind.
+    Sized,
 }
 
 impl<'a> Results<'a> {
@@ -86,6 +88,7 @@ impl<'a> Results<'a> {
         match self.form {
             Form::Lines => self.bytes.strip_suffix(b"\n").unwrap_or(self.bytes),
             Form::Records => Record::parse(self.bytes).map_or(self.bytes, |record| record.payload),
+            Form::Sized => take_sized(&mut { self.bytes }).unwrap_or(self.bytes),
         }
     }
 }
@@ -96,8 +99,20 @@ impl Form {
         match self {
             Form::Lines => line_start(results, before),
             Form::Records => record_start(results, before),
+            Form::Sized => sized_start(results, before),
         }
     }
+}
+
+/// Where the bytes begin that have `before` others before them, each with its length.
+fn sized_start(results: &[u8], before: u64) -> usize {
+    let mut rest = results;
+    for _ in 0..before {
+        if take_sized(&mut rest).is_none() {
+            break;
+        }
+    }
+    results.len() - rest.len()
 }
 
 /// Where the line begins that has `before` lines before it.
@@ -280,6 +295,15 @@ pub enum BadReply {
     /// It said bye and never read what was on its way to it.
     #[error("it said bye and does not end")]
     Lingers,
+    /// A frame says that its payload is in a memfd, and none came with it.
+    #[error("a frame without the memfd it announces")]
+    NoMemfd,
+    /// A file came that is no memfd sealed against writing, shrinking and growing.
+    #[error("a file came that others can still change; seal memfds against writing, shrinking and growing")]
+    Unsealed,
+    /// A descriptor came with no frame that announces one.
+    #[error("a descriptor that no frame announces")]
+    StrayDescriptor,
     /// The claim in shared memory is not what a worker may write.
     #[error(transparent)]
     Claim(#[from] ClaimError),

@@ -20,7 +20,7 @@ mod waiting;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ use poolctl_sys::poller::{Interest, Poller, Ready};
 use poolctl_sys::waker::Waker;
 use poolctl_sys::{clock, cpu};
 use poolctl_types::{Item, ItemRange, Moment, WorkerId};
+
+pub use self::waiting::Rest;
 
 use crate::block::Block;
 use crate::config::{PoolConfig, Target};
@@ -81,6 +83,8 @@ pub struct Supervisor {
     /// When a keeper that carries nothing out any more is killed, and everything with it.
     overdue: Option<Moment>,
     may_spin: bool,
+    /// Somebody else waits for this loop.
+    is_resting: bool,
     /// When the poller was asked last.
     polled: Moment,
     processors: usize,
@@ -171,7 +175,7 @@ impl Supervisor {
         let setup = keeper::Setup {
             run_id: config.run_id.clone(),
             env: worker_environment(&config),
-            cwd: None,
+            cwd: config.cwd.clone(),
             nice: config.nice,
             max_running: per_item.then_some(slots),
         };
@@ -201,6 +205,7 @@ impl Supervisor {
             grace,
             overdue: None,
             may_spin: false,
+            is_resting: false,
             polled: now,
             processors: cpu::available(),
         };
@@ -347,6 +352,7 @@ impl Supervisor {
 
     /// One pass: does what is to be done, then waits until something happens, the waker fires or it is `until`.
     pub fn turn(&mut self, sink: &mut dyn Sink, until: Option<Moment>) -> Turn {
+        self.wake_up();
         self.desk.now = clock::now();
         let now = self.desk.now;
         // Who pushed items was told to come again for more, and what was cancelled has its outcome at once: this turn
@@ -402,6 +408,19 @@ impl Supervisor {
             .collect()
     }
 
+    /// Lets workers forget constants that nobody keeps any more.
+    pub fn forget_constants(&mut self) {
+        let now = clock::now();
+        for slot in 0..self.lives.slots() {
+            let Some(life) = self.lives.in_slot(slot) else { continue };
+            let worker = life.worker;
+            if let Some(link) = effects::link_of(Some(life)) {
+                link.forget_constants(now);
+                self.watch_room(worker);
+            }
+        }
+    }
+
     /// The payload of an item that is not settled.
     #[must_use]
     pub fn item(&self, item: Item) -> &[u8] {
@@ -435,9 +454,20 @@ impl Supervisor {
 
     /// How long nothing needs to be done, if nothing happens.
     fn wait_time(&self, until: Option<Moment>) -> Option<Duration> {
+        Some(self.next_due(until)? - clock::now())
+    }
+
+    /// When something needs to be done, if nothing happens.
+    fn next_due(&self, until: Option<Moment>) -> Option<Moment> {
         let looks = self.lives.iter().filter_map(crate::life::Life::look_at);
-        let due = looks.chain(self.desk.engine.next_deadline()).chain(until).chain(self.overdue).min()?;
-        Some(due - clock::now())
+        looks.chain(self.desk.engine.next_deadline()).chain(until).chain(self.overdue).min()
+    }
+}
+
+impl AsFd for Supervisor {
+    /// What is readable when a turn is due, see [`Supervisor::rest`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
     }
 }
 

@@ -5,8 +5,8 @@ use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
-    open,
+    FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat,
+    ftruncate, memfd_create, open,
 };
 
 use crate::limits;
@@ -85,6 +85,19 @@ pub fn seal_future_write(memfd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(fcntl_add_seals(memfd, SealFlags::FUTURE_WRITE | SealFlags::SEAL)?)
 }
 
+/// The size of a memfd that nobody can write, shorten or lengthen any more; none if `file` is no such thing.
+///
+/// # Errors
+/// Nothing can be learnt of it.
+pub fn unchangeable(file: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+    let wanted = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW;
+    // What is no memfd has no seals to ask for.
+    if !fcntl_get_seals(file).is_ok_and(|seals| seals.contains(wanted)) {
+        return Ok(None);
+    }
+    Ok(u64::try_from(fstat(file)?.st_size).ok())
+}
+
 /// A descriptor of the same file that can only be read and mapped for reading.
 ///
 /// It guards against mistakes: whoever has it and is of the same user can open the file anew for writing. Against that
@@ -114,6 +127,21 @@ mod tests {
         assert_eq!(text, "hello");
         assert!(file.write_all(b"more").is_err());
         assert!(file.set_len(0).is_err());
+    }
+
+    #[test]
+    fn only_what_nobody_can_change_is_unchangeable() {
+        let fixed = with_contents("test", b"hello").unwrap();
+        let loose = sealed("test", 5).unwrap();
+        let file = tempfile().unwrap();
+
+        let sizes = [&fixed, &loose, &file].map(|file| unchangeable(file.as_fd()).unwrap());
+
+        assert_eq!(sizes, [Some(5), None, None]);
+    }
+
+    fn tempfile() -> io::Result<OwnedFd> {
+        Ok(File::open("/proc/self/exe")?.into())
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn host(sandbox: &Sandbox) -> Host {
         target: Target::Command(Box::new(Panicking)),
         detail: Detail::PerItem,
         env: vec![(MARK.into(), sandbox.mark().into())],
+        cwd: None,
         nice: None,
         spawn_ahead: 0,
         max_rss: None,

@@ -4,17 +4,22 @@
 //! What it published in the ring before it died is drained and counts; half a frame on the socket is dropped; the one
 //! item claimed and not answered was started, the others were not.
 
+mod sending;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use poolctl_engine::{Accounting, Answer, Capacity, Claim, Event};
 use poolctl_protocol::{
-    Bye, Caps, Frame, Hello, Kind, LogMeta, MAX_BODY_BYTES, ProgressMeta, RemoteError, ReplyMeta, Stream,
-    check_value, write_batch_head,
+    Bye, Caps, FLAG_IN_MEMFD, Frame, Hello, Kind, LogMeta, MAX_BODY_BYTES, ProgressMeta, RemoteError,
+    ReplyMeta, Stream, check_value, push_sized,
 };
+use poolctl_sys::memfd;
 use poolctl_types::{Item, ItemRange, Moment};
 
+use self::sending::Constants;
+pub(crate) use self::sending::Payloads;
 use super::prints::{Prints, Way};
 use super::ring::RingReader;
 use super::text::capacity_of;
@@ -29,9 +34,6 @@ use crate::report::{Attempt, BadReply, Form, Notice, Results, Sink, TaskError};
 /// How long a worker may say nothing before its ring is looked at, in case a slow item follows quick ones.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 
-/// How many payload bytes one batch frame takes at most; a single larger item goes alone.
-const BATCH_BYTES: usize = 1 << 20;
-
 /// The link to a worker that speaks frames.
 #[derive(Debug)]
 pub(crate) struct FrameLink {
@@ -41,7 +43,8 @@ pub(crate) struct FrameLink {
     inbox: Inbox,
     ring: RingReader,
     caps: Option<Caps>,
-    function: Option<String>,
+    wants: Wants,
+    constants: Constants,
     /// When the ring was last looked at.
     heard: Moment,
     /// When the last answer came, or the first item was sent: nothing running now began before.
@@ -51,6 +54,15 @@ pub(crate) struct FrameLink {
     prints: Prints,
     /// Results of neighbours that are told together.
     run: Run,
+}
+
+/// What is asked of a worker.
+#[derive(Debug)]
+pub(crate) struct Wants {
+    /// Which of its functions; none: its only one.
+    pub(crate) function: Option<String>,
+    /// How payloads are written.
+    pub(crate) form: Payloads,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +75,7 @@ struct Run {
 
 impl FrameLink {
     /// A link over `socket`, and the claim to hand to the worker.
-    pub(crate) fn new(socket: OwnedFd, function: Option<String>, now: Moment) -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn new(socket: OwnedFd, wants: Wants, now: Moment) -> io::Result<(Self, OwnedFd)> {
         let ring = RingReader::new()?;
         let claim = ring.worker_end()?;
         let link = Self {
@@ -73,7 +85,8 @@ impl FrameLink {
             inbox: Inbox::new(),
             ring,
             caps: None,
-            function,
+            wants,
+            constants: Constants::default(),
             heard: now,
             answered: now,
             last_answered: None,
@@ -97,48 +110,6 @@ impl FrameLink {
         }
     }
 
-    pub(super) fn dispatch(&mut self, items: ItemRange, desk: &Desk) {
-        if self.held.count() == 0 {
-            (self.heard, self.answered) = (desk.now, desk.now);
-        }
-        self.held.push(items);
-        if self.caps.is_some_and(|caps| caps.batch) {
-            self.write_batches(items, desk);
-        } else {
-            for item in items.iter() {
-                let meta = self.task_meta();
-                Frame::write(self.outbox.bytes(), Kind::Task, 0, item.0, &meta, desk.store.item(item));
-            }
-        }
-        if self.outbox.flush().is_err() {
-            self.closed.get_or_insert(desk.now);
-        }
-    }
-
-    fn task_meta(&self) -> Vec<u8> {
-        match &self.function {
-            Some(function) => {
-                serde_json::to_vec(&serde_json::json!({ "fn": function, "enc": "json" })).unwrap_or_default()
-            }
-            None => b"{\"enc\":\"json\"}".to_vec(),
-        }
-    }
-
-    /// Sends items as batches of at most [`BATCH_BYTES`], unless one item alone is larger.
-    fn write_batches(&mut self, items: ItemRange, desk: &Desk) {
-        let total: usize = desk.store.slices(items).map(<[u8]>::len).sum();
-        if total <= BATCH_BYTES || items.count == 1 {
-            write_batch_head(self.outbox.bytes(), items.first.0, items.count, total);
-            for slice in desk.store.slices(items) {
-                self.outbox.bytes().extend_from_slice(slice);
-            }
-            return;
-        }
-        let half = items.count / 2;
-        self.write_batches(ItemRange::new(items.first, half), desk);
-        self.write_batches(ItemRange::new(items.first.plus(u64::from(half)), items.count - half), desk);
-    }
-
     pub(super) fn cancel(&mut self, item: Item) {
         Frame::write(self.outbox.bytes(), Kind::Cancel, 0, item.0, b"", b"");
     }
@@ -153,7 +124,11 @@ impl FrameLink {
         if self.closed.is_some() {
             return Ok(Filled::Closed);
         }
-        let filled = self.inbox.fill(self.outbox.as_fd())?;
+        let filled = match self.inbox.fill_with_descriptors(self.outbox.as_fd()) {
+            // There was no room for a descriptor in this process: what follows has lost its order.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(BadReply::NoMemfd.into()),
+            other => other?,
+        };
         self.take_frames(peer, desk, sink)?;
         if filled == Filled::Closed {
             self.closed.get_or_insert(desk.now);
@@ -164,7 +139,8 @@ impl FrameLink {
     fn take_frames(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Result<(), Breach> {
         // The inbox is put aside so that its frames can be read while the link changes.
         let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new());
-        let told = inbox.take_frames(|frame| self.take_frame(frame, peer, desk, sink));
+        let told = inbox.take_frames(|frame, memfds| self.take_frame(frame, memfds, peer, desk, sink));
+        let is_stray = inbox.has_stray_descriptors();
         self.inbox = inbox;
         self.tell_run(peer, desk, sink);
         if told.is_err() {
@@ -172,16 +148,19 @@ impl FrameLink {
             // first complaint stands.
             self.drain(peer, desk, sink).ok();
         }
-        told
+        told?;
+        if is_stray { Err(BadReply::StrayDescriptor.into()) } else { Ok(()) }
     }
 
     fn take_frame(
         &mut self,
         frame: &Frame<'_>,
+        memfds: &mut Vec<OwnedFd>,
         peer: Peer,
         desk: &mut Desk,
         sink: &mut dyn Sink,
     ) -> Result<(), Breach> {
+        let memfd = sealed_memfd(frame, memfds)?;
         match (frame.header.kind, self.caps) {
             (Kind::Hello, None) => self.greet(frame, peer, desk, sink),
             (Kind::Bye, _) => {
@@ -193,9 +172,7 @@ impl FrameLink {
             (Kind::Ping, _) => {
                 // A worker waits for this echo behind a reply on the socket, before it publishes in the ring again.
                 Frame::write(self.outbox.bytes(), Kind::Ping, 0, frame.header.id, b"", b"");
-                if self.outbox.flush().is_err() {
-                    self.closed.get_or_insert(desk.now);
-                }
+                self.flush_at(desk.now);
                 Ok(())
             }
             (Kind::Ok | Kind::Err | Kind::Progress | Kind::Log, Some(caps)) => {
@@ -203,7 +180,10 @@ impl FrameLink {
                     // What is in the ring was published before this frame was sent.
                     self.drain(peer, desk, sink)?;
                 }
-                self.take_news(frame, peer, desk, sink)
+                match memfd {
+                    Some(output) => self.take_lodged(frame, output, peer, desk, sink),
+                    None => self.take_news(frame, peer, desk, sink),
+                }
             }
             (kind, _) => Err(BadReply::Unexpected { kind }.into()),
         }
@@ -232,9 +212,7 @@ impl FrameLink {
         self.ring.recycle(bytes);
         if let Some(consumed) = self.ring.release() {
             Frame::write(self.outbox.bytes(), Kind::Release, 0, consumed, b"", b"");
-            if self.outbox.flush().is_err() {
-                self.closed.get_or_insert(desk.now);
-            }
+            self.flush_at(desk.now);
         }
         told
     }
@@ -249,7 +227,9 @@ impl FrameLink {
         let item = Item(frame.header.id);
         match frame.header.kind {
             Kind::Ok => {
-                check_value(frame.payload).map_err(BadReply::from)?;
+                if self.wants.form == Payloads::Json {
+                    check_value(frame.payload).map_err(BadReply::from)?;
+                }
                 self.take_held(item)?;
                 let is_plain = desk.detail == Detail::Bulk && self.prints.is_empty() && !self.is_mux();
                 if is_plain {
@@ -275,6 +255,26 @@ impl FrameLink {
             }
             kind => return Err(BadReply::Unexpected { kind }.into()),
         }
+        Ok(())
+    }
+
+    /// A result that lies in a file in memory.
+    fn take_lodged(
+        &mut self,
+        frame: &Frame<'_>,
+        output: Output,
+        peer: Peer,
+        desk: &mut Desk,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Breach> {
+        if frame.header.kind != Kind::Ok || self.wants.form != Payloads::Raw {
+            return Err(BadReply::Unexpected { kind: frame.header.kind }.into());
+        }
+        let item = Item(frame.header.id);
+        self.take_held(item)?;
+        let mut known = self.known(item, frame, peer, desk)?;
+        known.out = output;
+        self.answer(item, Answer::Ok, known, peer, desk, sink);
         Ok(())
     }
 
@@ -337,6 +337,12 @@ impl FrameLink {
         desk.tell(event, Delivery::Each(&mut |_| known.take().unwrap_or_default()), sink);
     }
 
+    fn flush_at(&mut self, now: Moment) {
+        if self.outbox.flush().is_err() {
+            self.closed.get_or_insert(now);
+        }
+    }
+
     fn is_mux(&self) -> bool {
         self.caps.is_some_and(|caps| caps.mux.is_some() && !caps.claim)
     }
@@ -360,8 +366,13 @@ impl FrameLink {
             self.run.first = item.0;
         }
         self.run.count += 1;
-        self.run.results.extend_from_slice(result);
-        self.run.results.push(b'\n');
+        match self.wants.form {
+            Payloads::Json => {
+                self.run.results.extend_from_slice(result);
+                self.run.results.push(b'\n');
+            }
+            Payloads::Raw => push_sized(&mut self.run.results, result),
+        }
     }
 
     fn tell_run(&mut self, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) {
@@ -371,7 +382,11 @@ impl FrameLink {
         let items = ItemRange::new(Item(self.run.first), self.run.count);
         self.run.count = 0;
         let event = Event::Finished { worker: peer.worker, count: items.count };
-        let results = Results { bytes: &self.run.results, form: Form::Lines };
+        let form = match self.wants.form {
+            Payloads::Json => Form::Lines,
+            Payloads::Raw => Form::Sized,
+        };
+        let results = Results { bytes: &self.run.results, form };
         desk.tell(event, Delivery::Run { worker: peer.worker, items, results }, sink);
         self.run.results.clear();
         self.answered = desk.now;
@@ -392,7 +407,12 @@ impl FrameLink {
             let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, data: None };
             return Err(Breach { item: None, error: TaskError::Refused { code: 126, error } });
         }
-        super::check_function(&hello, self.function.as_deref())?;
+        super::check_function(&hello, self.wants.function.as_deref())?;
+        if self.wants.form == Payloads::Raw && !hello.caps.raw {
+            let msg = "it takes JSON alone (no `raw` among its capabilities)".to_owned();
+            let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, data: None };
+            return Err(Breach { item: None, error: TaskError::Refused { code: 126, error } });
+        }
         if hello.caps.claim {
             let Capacity { cancel, .. } = capacity;
             capacity = Capacity { ahead: None, accounting: Accounting::Claim, cancel };
@@ -439,4 +459,17 @@ impl FrameLink {
         let claims = self.caps.is_some_and(|caps| caps.claim);
         (claims && self.held.count() > 0).then(|| self.heard + LOOK_AFTER)
     }
+}
+
+/// The file in memory that came with a frame which says so; nobody can change it.
+fn sealed_memfd(frame: &Frame<'_>, memfds: &mut Vec<OwnedFd>) -> Result<Option<Output>, BadReply> {
+    if frame.header.flags & FLAG_IN_MEMFD == 0 {
+        return Ok(None);
+    }
+    if memfds.is_empty() {
+        return Err(BadReply::NoMemfd);
+    }
+    let file = memfds.remove(0);
+    let size = memfd::unchangeable(file.as_fd())?.ok_or(BadReply::Unsealed)?;
+    Ok(Some(Output::in_memfd(file, size)))
 }

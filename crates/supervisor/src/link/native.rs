@@ -254,7 +254,7 @@ impl NativeLink {
     ) -> Result<(), Breach> {
         // The inbox is put aside so that its frames can be read while the link changes.
         let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new());
-        let told = inbox.take_frames(|frame| self.take_frame(frame, peer, streams, desk, sink));
+        let told = inbox.take_frames(|frame, _| self.take_frame(frame, peer, streams, desk, sink));
         self.inbox = inbox;
         told
     }

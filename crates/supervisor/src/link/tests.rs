@@ -8,7 +8,7 @@ use poolctl_protocol::{Frame, Kind, Ring};
 use poolctl_sys::{clock, pipe, transfer};
 use poolctl_types::{ItemRange, WorkerId};
 
-use super::{Form, FrameLink, Link, Peer, Streams, TextLink, reading_end};
+use super::{Form, FrameLink, Link, Payloads, Peer, Streams, TextLink, Wants, reading_end};
 use crate::block::Block;
 use crate::channel::Outbox;
 use crate::config::{Detail, Framing};
@@ -52,7 +52,8 @@ const PEER: Peer = Peer { worker: WORKER, pid: None };
 impl Bench {
     fn over_frames() -> Self {
         let (ours, theirs) = pipe::stream_pair().unwrap();
-        let (link, claim) = FrameLink::new(ours, None, clock::now()).unwrap();
+        let wants = Wants { function: None, form: Payloads::Json };
+        let (link, claim) = FrameLink::new(ours, wants, clock::now()).unwrap();
         Self::new(Link::Frames(link), theirs, Some(claim))
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use poolctl_sys::clock;
 use poolctl_sys::poller::Ready;
+use poolctl_types::Moment;
 
 use super::Supervisor;
 use crate::life::{Life, Work};
@@ -32,7 +33,34 @@ const LOOKS_PER_CLOCK: u32 = 64;
 /// Who spins for so long lets others run, and again after each four times as long.
 const FIRST_YIELD: Duration = Duration::from_micros(1);
 
+/// What a loop around several supervisors has to do for one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Turn it again at once.
+    Turn,
+    /// Turn it when its descriptor is readable, when it was told something, or at this time, if there is one.
+    Until(Option<Moment>),
+}
+
 impl Supervisor {
+    /// For who waits elsewhere, for the descriptor of this supervisor among others: says until when it may, and has native
+    /// workers kick from now on. With the next turn it is awake again.
+    pub fn rest(&mut self) -> Rest {
+        if !self.inputs.is_empty() || !self.desk.effects.is_empty() {
+            return Rest::Turn;
+        }
+        self.busy_rings().for_each(NativeLink::sleep);
+        self.is_resting = true;
+        if self.has_news() { Rest::Turn } else { Rest::Until(self.next_due(None)) }
+    }
+
+    /// The end of a rest, if there was one.
+    pub(super) fn wake_up(&mut self) {
+        if std::mem::take(&mut self.is_resting) {
+            self.busy_rings().for_each(NativeLink::awake);
+        }
+    }
+
     /// Waits until something happens, for `most` at most.
     pub(super) fn wait(&mut self, ready: &mut Vec<Ready>, most: Option<Duration>) {
         let has_news = self.has_news() || self.spin(most);

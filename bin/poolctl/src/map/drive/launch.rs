@@ -70,6 +70,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
         target,
         detail: plan.detail,
         env: Vec::new(),
+        cwd: None,
         nice: plan.nice,
         spawn_ahead: plan.spawn_ahead,
         max_rss: plan.max_rss,

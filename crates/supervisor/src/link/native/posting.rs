@@ -219,7 +219,7 @@ impl NativeLink {
                     let main = lodged.map_or(whole, |lodged| lodged.main);
                     parcel = Some(match lodged.map(|lodged| &lodged.held) {
                         Some(Held::Parcel(parcel)) => Arc::clone(parcel),
-                        Some(Held::Memory(_)) | None => self.parcel_of(output)?,
+                        Some(Held::Memory(_) | Held::Memfd(_)) | None => self.parcel_of(output)?,
                     });
                     sizes = [main.to_le_bytes(), whole.to_le_bytes()].concat();
                     (NestedStatus::OkParcel, &sizes)
