@@ -15,6 +15,7 @@ use crate::functions::{self, FunctionsArgs};
 use crate::lock::{self, LockArgs, SemaphoreArgs};
 use crate::locks::{self, LocksArgs};
 use crate::map::{self, MapArgs, SEPARATORS};
+use crate::serve::{self, ServeArgs};
 use crate::stderr::say;
 
 const EXAMPLES: &str = "\
@@ -49,6 +50,8 @@ enum Command {
     Semaphore(SemaphoreArgs),
     /// Show who holds which lock, and who waits for it
     Locks(LocksArgs),
+    /// Serve the client protocol to the program that started this one, and go when it goes
+    Serve(ServeArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -75,6 +78,7 @@ pub(crate) fn run() -> End {
         Command::Lock(args) => lock::run_locked(&args),
         Command::Semaphore(args) => lock::run_permitted(&args),
         Command::Locks(args) => locks::list(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Config(ConfigCommand::Show(args)) => config::show(&args).map(End::from),
         Command::Completions(args) => completions::print(&args).map(End::from),
     };
@@ -138,7 +142,7 @@ mod tests {
         let top = command.render_long_help().to_string();
 
         assert!(top.starts_with("Examples:\n"), "{top}");
-        for name in ["map", "apply", "functions", "lock", "semaphore", "locks"] {
+        for name in ["map", "apply", "functions", "lock", "semaphore", "locks", "serve"] {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.starts_with("Examples:\n"), "{help}");
         }

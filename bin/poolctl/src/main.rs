@@ -16,6 +16,7 @@ mod locks;
 mod map;
 mod nearest;
 mod own_process;
+mod serve;
 mod stderr;
 mod value;
 

@@ -38,6 +38,7 @@ pub(crate) use items::SEPARATORS;
 pub(crate) use one::run_one;
 pub(crate) use plan::no_stock_worker;
 pub(crate) use target::split;
+pub(crate) use verbose::start as start_log;
 
 /// Runs the map.
 pub(crate) fn run(args: MapArgs) -> Result<End, Failure> {

@@ -327,6 +327,12 @@ impl Engine {
         }
     }
 
+    /// How long one item takes a worker, as measured lately.
+    #[must_use]
+    pub fn time_per_item(&self) -> Option<Duration> {
+        self.pace.nanos_per_item().map(Duration::from_nanos)
+    }
+
     /// Whether a worker has this item.
     #[must_use]
     pub fn is_held(&self, item: Item) -> bool {

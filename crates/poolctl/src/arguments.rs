@@ -1,5 +1,6 @@
 //! How the arguments of tasks get into a block, and their results out of what comes back.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use poolctl_supervisor::{Attachment, Held, Lodged, Parcels};

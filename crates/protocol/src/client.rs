@@ -145,18 +145,8 @@ pub struct Opened {
     pub pool: u64,
     /// How many workers it has at most.
     pub workers: u32,
-    /// What its items are: `json` or `bytes`.
-    pub items: Form,
-}
-
-/// What items and results are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// JSON texts.
-    Json,
-    /// Bytes of any kind.
-    Bytes,
+    /// What it runs: the `kind` of its target.
+    pub kind: String,
 }
 
 /// Payload of credit: totals since the pool was opened or attached to.

@@ -6,7 +6,30 @@
 
 mod spec;
 
+mod template;
+
+mod open;
+
+mod descriptors;
+mod ledger;
+mod stream;
+
+mod client;
+mod clients;
+mod intake;
+mod locks;
+mod objects;
+
+mod sink;
+
+mod pool;
+
+mod stats;
+
+mod requests;
 mod server;
 
-pub use server::{Allowed, Control, Controller, Server, Setup};
+pub use descriptors::Ends;
+pub use open::OpenError;
+pub use server::{Allowed, Control, Controller, ReadPools, Reload, Server, Setup};
 pub use spec::{FramingSpec, OnWorkerDeath, PoolSpec, TargetSpec};

@@ -139,6 +139,26 @@ impl Block {
         &self.bytes[self.start(index) as usize..self.ends[index] as usize - 1]
     }
 
+    /// A block of `count` of its items from `from` on, with all that belongs to them.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[must_use]
+    pub fn copy_of(&self, from: usize, count: usize) -> Self {
+        let start = self.start(from);
+        let within = |at: u32| (from..from + count).contains(&(at as usize));
+        let index = |at: u32| at - u32::try_from(from).expect("fewer items than bytes");
+        let attachments = self.attachments.iter().filter(|(at, _)| within(*at));
+        Self {
+            bytes: self.slice(from, from + count).to_vec(),
+            ends: self.ends[from..from + count].iter().map(|end| end - start).collect(),
+            function: self.function.clone(),
+            shape: self.shape,
+            constant: self.constant.clone(),
+            attachments: attachments.map(|(at, with)| (index(*at), with.clone())).collect(),
+        }
+    }
+
     /// Puts the items of `other`, which run the same function, behind those here.
     ///
     /// # Panics

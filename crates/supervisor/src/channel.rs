@@ -200,7 +200,7 @@ impl AsFd for Outbox {
 }
 
 /// Bytes that came from a worker and are not understood yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
     start: usize,
@@ -224,7 +224,7 @@ impl Inbox {
     /// An empty inbox, without memory.
     #[must_use]
     pub fn new() -> Self {
-        Self { bytes: Vec::new(), start: 0, end: 0, descriptors: Vec::new() }
+        Self::default()
     }
 
     /// Reads once from `fd`, which does not block.

@@ -84,7 +84,8 @@ impl<'a> Results<'a> {
     }
 
     /// The one result there is, without what tells it from the next.
-    pub(crate) fn only(self) -> &'a [u8] {
+    #[must_use]
+    pub fn only(self) -> &'a [u8] {
         match self.form {
             Form::Lines => self.bytes.strip_suffix(b"\n").unwrap_or(self.bytes),
             Form::Records => Record::parse(self.bytes).map_or(self.bytes, |record| record.payload),

@@ -398,6 +398,12 @@ impl Supervisor {
         has_failed.then(|| GaveUp::TooManyStarts { starts: 1, last: Box::new(last) })
     }
 
+    /// How long one item takes a worker, as measured lately.
+    #[must_use]
+    pub fn time_per_item(&self) -> Option<Duration> {
+        self.desk.engine.time_per_item()
+    }
+
     /// The items that run.
     #[must_use]
     pub fn running(&self) -> Vec<Running> {

@@ -1,9 +1,10 @@
 //! Descriptors and variables that a program was started with.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 
 /// Takes descriptor `number` over from whoever started this program, and makes it close-on-exec.
 ///
@@ -24,6 +25,19 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open, and no other value of this program owns it: whatever this program opens is close-on-exec
     // (the standard library and this crate see to that), and one taken here before is close-on-exec since then.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Takes stdin and stdout over from whoever started this program; what is printed to stdout from now on is dropped.
+///
+/// # Errors
+/// One of them is not open (`EBADF`), or there are no descriptors left.
+pub fn take_standard() -> io::Result<(OwnedFd, OwnedFd)> {
+    let input = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let output = fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let null = OwnedFd::from(File::options().read(true).write(true).open("/dev/null")?);
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok((input, output))
 }
 
 /// Every descriptor that this program was started with and has not taken over, 0, 1 and 2 included.

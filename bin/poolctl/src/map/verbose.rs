@@ -12,7 +12,7 @@ use crate::failure::Failure;
 const VARIABLE: &str = "POOLCTL_LOG";
 
 /// Starts logging to stderr if `-v` was given so many times, or the variable says so.
-pub(super) fn start(verbose: u8, format: LogFormat) -> Result<(), Failure> {
+pub(crate) fn start(verbose: u8, format: LogFormat) -> Result<(), Failure> {
     let filter = match (verbose, env::var(VARIABLE)) {
         (0, Err(_)) => return Ok(()),
         (_, Ok(text)) => EnvFilter::try_new(text).map_err(|error| {

@@ -1,0 +1,412 @@
+//! One pool: its supervisor, what waits for it, and whose that is.
+//!
+//! # Fairness
+//! A supervisor runs items in the order in which it gets them. So it is fed little ahead: as much as its workers do in
+//! [`AHEAD_ALONE`] for one client, in [`AHEAD_SHARED`] where several have something waiting, each in turn ([`Intake`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poolctl_protocol::Kind;
+use poolctl_supervisor::{Constant, ItemRange, Moment, Rest, Stop, Supervisor, Turn, WorkerId, now};
+
+use crate::clients::Clients;
+use crate::intake::Intake;
+use crate::ledger::{ClientId, Ledger, Place};
+use crate::open::{self, Items, OpenError, Surroundings};
+use crate::sink::{End, PoolSink, Tally, tell_not_run};
+use crate::spec::PoolSpec;
+
+/// How far ahead a supervisor is fed for one client alone, in work for all its workers.
+const AHEAD_ALONE: Duration = Duration::from_millis(20);
+
+/// How far it is fed ahead where clients share it.
+const AHEAD_SHARED: Duration = Duration::from_micros(200);
+
+/// Most items it is fed ahead.
+const MOST_AHEAD: u64 = 65_536;
+
+/// A pool.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// What clients call it; a pool and its successor after a reload have the same.
+    pub(crate) number: u64,
+    pub(crate) name: Option<String>,
+    pub(crate) spec: PoolSpec,
+    pub(crate) items: Items,
+    /// Whose it is; none: that of all who attach to it by its name.
+    pub(crate) owner: Option<ClientId>,
+    pub(crate) workers: u32,
+    pub(crate) intake: Intake,
+    /// None once it has ended.
+    pub(crate) supervisor: Option<Supervisor>,
+    pub(crate) ledger: Ledger,
+    pub(crate) tally: Tally,
+    /// Requests that are answered when it has ended.
+    ending: Vec<(ClientId, u64)>,
+    /// Requests that are answered when it has nothing to do.
+    awaiting_idle: Vec<(ClientId, u64)>,
+    /// Requests that are answered when nothing of that client is left in it.
+    leaving: Vec<(ClientId, u64)>,
+    pub(crate) is_closing: bool,
+    /// Whether its supervisor was told that nothing follows.
+    is_sealed: bool,
+    is_stopped: bool,
+    /// Whether it is to be turned without waiting.
+    pub(crate) is_due: bool,
+    pub(crate) rests_until: Option<Moment>,
+    /// The workers that its clients know of.
+    known: Vec<(WorkerId, u32)>,
+}
+
+impl Pool {
+    /// Opens a pool.
+    pub(crate) fn open(
+        number: u64,
+        name: Option<String>,
+        owner: Option<ClientId>,
+        spec: PoolSpec,
+        setup: Option<Arc<Constant>>,
+        around: &Surroundings,
+    ) -> Result<Self, OpenError> {
+        let config = open::config_of(&spec, setup, around, number)?;
+        let mut supervisor = Supervisor::start(config)?;
+        // Workers that are to be there from the start are asked for in the first turn.
+        supervisor.input_idle();
+        Ok(Self {
+            number,
+            name,
+            items: open::items_of(&spec.target),
+            owner,
+            workers: open::workers_of(&spec),
+            spec,
+            intake: Intake::default(),
+            supervisor: Some(supervisor),
+            ledger: Ledger::default(),
+            tally: Tally::default(),
+            ending: Vec::new(),
+            awaiting_idle: Vec::new(),
+            leaving: Vec::new(),
+            is_closing: false,
+            is_sealed: false,
+            is_stopped: false,
+            is_due: true,
+            rests_until: None,
+            known: Vec::new(),
+        })
+    }
+
+    /// Why it takes no items, if it takes none.
+    pub(crate) fn refusal(&self) -> Option<&End> {
+        self.tally.end.as_ref()
+    }
+
+    /// Whether it has ended, and nobody can be told anything more of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.supervisor.is_none() && (self.is_closing || self.is_stopped)
+    }
+
+    /// Whether nothing is queued and nothing runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.intake.items() == 0 && self.ledger.unsettled() == 0
+    }
+
+    /// One pass that does not wait: feeds the supervisor, turns it, tells what came of it. Calls `known` with the items that
+    /// were cancelled in it.
+    pub(crate) fn turn(&mut self, clients: &mut Clients, known: impl FnMut(Place, u32)) {
+        self.is_due = false;
+        self.refuse_all_if_ended(clients);
+        let fed = self.feed(clients);
+        self.seal_if_closing();
+        let Some(supervisor) = &mut self.supervisor else { return };
+        let mut sink = PoolSink {
+            pool: self.number,
+            owner: self.owner,
+            policy: self.spec.on_worker_death,
+            now: now(),
+            ledger: &mut self.ledger,
+            clients,
+            tally: &mut self.tally,
+            cancelled: Vec::new(),
+        };
+        let turn = supervisor.turn(&mut sink, Some(now()));
+        sink.finish(known);
+        if self.tally.end.is_some() && !self.is_stopped {
+            supervisor.stop(Stop::Kill);
+            self.is_stopped = true;
+            self.is_due = true;
+        }
+        self.tell_of_workers(clients);
+        match turn {
+            Turn::Finished if self.is_sealed || self.is_stopped => self.supervisor = None,
+            Turn::Finished | Turn::Going => {}
+        }
+        self.refuse_all_if_ended(clients);
+        self.answer(clients);
+        self.is_due |= fed || self.wants_more(clients);
+        match self.supervisor.as_mut().map(Supervisor::rest) {
+            Some(Rest::Turn) => self.is_due = true,
+            Some(Rest::Until(until)) => self.rests_until = until,
+            None => self.rests_until = None,
+        }
+    }
+
+    /// Gives the supervisor of what waits; says whether there was anything.
+    fn feed(&mut self, clients: &Clients) -> bool {
+        let most = self.most_ahead();
+        let Some(supervisor) = &mut self.supervisor else { return false };
+        let mut ahead = supervisor.counts().queued;
+        let mut fed = false;
+        let turns = self.intake.clients().len().max(1) as u64;
+        let keeps_up = |client| clients.get(client).is_some_and(crate::client::Client::keeps_up);
+        while ahead < most {
+            let share = usize::try_from((most / turns).clamp(1, most - ahead)).unwrap_or(usize::MAX);
+            let Some((place, block)) = self.intake.take(share, keeps_up) else { break };
+            ahead += block.len() as u64;
+            self.ledger.enter(place, block.len() as u64);
+            supervisor.push(block);
+            fed = true;
+        }
+        if fed {
+            supervisor.input_idle();
+        }
+        fed
+    }
+
+    /// Whether something waits that could be given to the supervisor now.
+    fn wants_more(&self, clients: &Clients) -> bool {
+        let queued = self.supervisor.as_ref().map(|supervisor| supervisor.counts().queued);
+        let has_room = queued.is_some_and(|queued| queued < self.most_ahead());
+        has_room
+            && self
+                .intake
+                .clients()
+                .iter()
+                .any(|id| clients.get(*id).is_some_and(crate::client::Client::keeps_up))
+    }
+
+    /// How many items may wait in the supervisor.
+    fn most_ahead(&self) -> u64 {
+        let Some(supervisor) = &self.supervisor else { return 0 };
+        let workers = u64::from(self.workers);
+        let is_shared = self.owner.is_none() && self.intake.clients().len() > 1;
+        let (span, least) = if is_shared {
+            let idle = workers.saturating_sub(supervisor.counts().running);
+            (AHEAD_SHARED, idle.max(1))
+        } else {
+            (AHEAD_ALONE, 2 * workers)
+        };
+        let each = supervisor.time_per_item().map_or(span, |each| each.max(Duration::from_nanos(100)));
+        let useful = span.as_nanos() * u128::from(workers) / each.as_nanos();
+        u64::try_from(useful).unwrap_or(MOST_AHEAD).clamp(least, MOST_AHEAD.max(least))
+    }
+
+    /// What waits for a pool that has ended is refused.
+    fn refuse_all_if_ended(&mut self, clients: &mut Clients) {
+        if self.tally.end.is_none() && !self.is_stopped {
+            return;
+        }
+        for client in self.intake.clients() {
+            self.withdraw_all(client, clients);
+        }
+    }
+
+    /// Drops what a client has sent and the supervisor does not have; tells it so if it is there.
+    pub(crate) fn withdraw_all(&mut self, client: ClientId, clients: &mut Clients) {
+        let gone = self.intake.withdraw_all(client);
+        self.tell_withdrawn(&gone, clients);
+    }
+
+    fn tell_withdrawn(&mut self, gone: &[(Place, u64)], clients: &mut Clients) {
+        for (place, count) in gone {
+            self.tally.cancelled += count;
+            if let Some(client) = clients.tell(place.client) {
+                if let Some(account) = client.accounts.get_mut(&self.number) {
+                    account.settle(*count);
+                }
+                tell_not_run(client, *place, *count, 0, self.tally.end.as_ref());
+            }
+        }
+    }
+
+    /// A client does not want `count` tasks from `id` on any more, or the map `id`. Says how many end as cancelled.
+    pub(crate) fn cancel(
+        &mut self,
+        client: ClientId,
+        id: u64,
+        count: u64,
+        only_queued: bool,
+        clients: &mut Clients,
+    ) -> u64 {
+        let gone = self.intake.withdraw(client, id, count);
+        self.tell_withdrawn(&gone, clients);
+        let mut cancelled: u64 = gone.iter().map(|(_, count)| count).sum();
+        let ranges = self.ledger.items_of(client, id, count);
+        if ranges.is_empty() {
+            return cancelled;
+        }
+        let is_wanted = |place: Place| match place.index {
+            Some(_) => place.id == id,
+            None => (id..id.saturating_add(count)).contains(&place.id),
+        };
+        for items in &ranges {
+            self.cancel_items(*items, only_queued);
+        }
+        self.turn(clients, |place, count| {
+            if place.client == client && is_wanted(place) {
+                cancelled += u64::from(count);
+            }
+        });
+        if !only_queued {
+            // Those that run are being stopped.
+            let left = self.ledger.items_of(client, id, count);
+            cancelled += left.iter().map(|items| u64::from(items.count)).sum::<u64>();
+        }
+        cancelled
+    }
+
+    fn cancel_items(&mut self, items: ItemRange, only_queued: bool) {
+        let Some(supervisor) = &mut self.supervisor else { return };
+        if !only_queued {
+            for item in items.iter() {
+                if supervisor.is_held(item) {
+                    supervisor.cancel(item);
+                }
+            }
+        }
+        supervisor.cancel_queued(items);
+        self.is_due = true;
+    }
+
+    /// A client is gone: what it had queued is dropped, what it had running is stopped.
+    pub(crate) fn forget(&mut self, client: ClientId, clients: &mut Clients) {
+        self.withdraw_all(client, clients);
+        for items in self.ledger.all_of(client) {
+            self.cancel_items(items, false);
+        }
+        for requests in [&mut self.ending, &mut self.awaiting_idle, &mut self.leaving] {
+            requests.retain(|(whose, _)| *whose != client);
+        }
+        if self.owner == Some(client) {
+            self.stop(Stop::Kill);
+        }
+    }
+
+    /// It takes nothing more, and ends when all that it has is done. `request` is answered then.
+    pub(crate) fn close(&mut self, request: Option<(ClientId, u64)>) {
+        self.ending.extend(request);
+        self.is_closing = true;
+        self.is_due = true;
+    }
+
+    /// It takes nothing more and ends; what runs is stopped.
+    pub(crate) fn stop(&mut self, how: Stop) {
+        self.is_closing = true;
+        self.is_stopped = true;
+        self.is_due = true;
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.stop(how);
+        }
+    }
+
+    /// Answers `request` when nothing of its client is left here.
+    pub(crate) fn leave(&mut self, request: (ClientId, u64)) {
+        self.leaving.push(request);
+        self.is_due = true;
+    }
+
+    /// Answers `request` when there is nothing to do.
+    pub(crate) fn await_idle(&mut self, request: (ClientId, u64)) {
+        self.awaiting_idle.push(request);
+        self.is_due = true;
+    }
+
+    /// From now on there are this many workers at most.
+    pub(crate) fn resize(&mut self, workers: u32) {
+        self.workers = workers;
+        self.is_due = true;
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.resize(workers);
+        }
+    }
+
+    /// A constant is not needed any more by who had it defined.
+    pub(crate) fn forget_constants(&mut self) {
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.forget_constants();
+        }
+    }
+
+    /// Tells its clients that it is gone.
+    pub(crate) fn tell_lost(&self, clients: &mut Clients) {
+        for id in clients.of_pool(self.number) {
+            if let Some(client) = clients.tell(id) {
+                client.send(Kind::Event, self.number, b"", b"{\"event\":\"lost\"}");
+            }
+        }
+    }
+
+    fn seal_if_closing(&mut self) {
+        if self.is_closing
+            && !self.is_sealed
+            && self.intake.items() == 0
+            && let Some(supervisor) = &mut self.supervisor
+        {
+            supervisor.end_of_input();
+            self.is_sealed = true;
+        }
+    }
+
+    /// Answers the requests whose time has come.
+    fn answer(&mut self, clients: &mut Clients) {
+        if self.supervisor.is_none() {
+            self.ending.drain(..).for_each(|(client, id)| reply(clients, client, id, b"{}"));
+        }
+        if self.is_idle() && !self.awaiting_idle.is_empty() {
+            let stats = serde_json::json!({ "pools": [self.stats(clients)] }).to_string();
+            self.awaiting_idle
+                .drain(..)
+                .for_each(|(client, id)| reply(clients, client, id, stats.as_bytes()));
+        }
+        if !self.leaving.is_empty() {
+            let Self { leaving, ledger, intake, number, .. } = self;
+            leaving.retain(|(client, id)| {
+                let is_gone = ledger.all_of(*client).is_empty() && !intake.clients().contains(client);
+                if is_gone && let Some(there) = clients.tell(*client) {
+                    there.accounts.remove(number);
+                    there.reply(*id, b"{}");
+                }
+                !is_gone
+            });
+        }
+    }
+
+    /// Tells clients which workers are new, and which are gone in good order.
+    fn tell_of_workers(&mut self, clients: &mut Clients) {
+        let Some(supervisor) = &self.supervisor else { return };
+        let living = supervisor.pids();
+        if living == self.known {
+            return;
+        }
+        let event = |kind: &str, (worker, pid): &(WorkerId, u32)| {
+            serde_json::json!({ "event": kind, "worker": worker.to_string(), "pid": pid }).to_string()
+        };
+        let came =
+            living.iter().filter(|worker| !self.known.contains(worker)).map(|worker| event("up", worker));
+        let went =
+            self.known.iter().filter(|worker| !living.contains(worker)).map(|worker| event("gone", worker));
+        let events: Vec<String> = went.chain(came).collect();
+        for id in clients.of_pool(self.number) {
+            if let Some(client) = clients.tell(id) {
+                events.iter().for_each(|event| client.send(Kind::Event, self.number, b"", event.as_bytes()));
+            }
+        }
+        self.known = living;
+    }
+}
+
+fn reply(clients: &mut Clients, client: ClientId, id: u64, payload: &[u8]) {
+    if let Some(client) = clients.tell(client) {
+        client.reply(id, payload);
+    }
+}
