@@ -1,10 +1,11 @@
 //! An error that happened in a worker, as it crosses to the supervisor.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::excerpt::Excerpt;
 
-/// What a worker says about an item that failed. Unknown keys are ignored.
+/// What a worker says about an item that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteError {
     /// The kind of error: an exception's class, qualified where it is not a builtin.
@@ -20,8 +21,14 @@ pub struct RemoteError {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<bool>,
     /// Whatever else the two ends tell each other about it; nobody between them looks at it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Box<str>>,
+    #[serde(flatten, deserialize_with = "if_any")]
+    pub more: Option<Box<Map<String, Value>>>,
+}
+
+/// What is there, if anything is.
+fn if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<Map<String, Value>>>, D::Error> {
+    let more = Map::deserialize(from)?;
+    Ok((!more.is_empty()).then(|| Box::new(more)))
 }
 
 fn unnamed() -> String {

@@ -46,7 +46,7 @@ pub fn parse_reply(line: &[u8]) -> Result<Reply<'_>, ReplyError> {
                 msg: text.into_owned(),
                 trace: None,
                 retry: None,
-                data: None,
+                more: None,
             };
             Ok(Reply::Err { id, error })
         }

@@ -26,10 +26,14 @@ mod pool;
 
 mod stats;
 
+mod control;
+
+mod connections;
 mod requests;
 mod server;
 
+pub use control::{Allowed, Control, Controller, ReadPools, Reload, Setup};
 pub use descriptors::Ends;
 pub use open::OpenError;
-pub use server::{Allowed, Control, Controller, ReadPools, Reload, Server, Setup};
+pub use server::Server;
 pub use spec::{FramingSpec, OnWorkerDeath, PoolSpec, TargetSpec};

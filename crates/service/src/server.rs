@@ -5,31 +5,26 @@
 //! process that started `poolctl serve`: its pidfd tells, also where a forked copy of it keeps the stream open. This
 //! process: the keepers of its pools kill all workers.
 
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use poolctl_protocol::client::{CLIENT_PROTOCOL_VERSION, ErrorBody, ErrorCode, Limits, ServerHello, to_json};
-use poolctl_protocol::{Kind, MAX_BODY_BYTES};
-use poolctl_supervisor::channel::{Filled, Inbox};
+use poolctl_protocol::client::{ErrorBody, ErrorCode};
 use poolctl_supervisor::{Constant, Moment, Pidfd, Stop, Waker, now};
-use poolctl_sys::named::{self, Peer};
 use poolctl_sys::poller::{Interest, Poller, Ready};
 use poolctl_sys::process;
 
 use crate::client::Client;
 use crate::clients::Clients;
+use crate::control::{Allowed, Control, Controller, Reload, Setup};
 use crate::ledger::ClientId;
 use crate::locks::Locks;
 use crate::objects::Objects;
 use crate::open::{OpenError, Surroundings};
 use crate::pool::Pool;
-use crate::requests::Broken;
 use crate::spec::PoolSpec;
 use crate::stream::Stream;
 
@@ -39,79 +34,8 @@ const PARENT: u64 = 1;
 const FIRST_LISTENER: u64 = 16;
 
 /// Those of clients and pools have one of these bits.
-const CLIENT: u64 = 1 << 62;
+pub(crate) const CLIENT: u64 = 1 << 62;
 const POOL: u64 = 1 << 61;
-
-/// How many times one wake-up reads, so that one client cannot starve the others.
-const READS_PER_WAKE: usize = 4;
-
-/// What a server is told when it starts.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// The executable that serves as keeper when it is started with `--keeper`.
-    pub keeper: PathBuf,
-    /// The stock worker, if it was found.
-    pub stock_worker: Option<PathBuf>,
-    /// The name of this run; unique among all runs of the machine.
-    pub run_id: String,
-    /// Whether clients may open pools of their own.
-    pub may_open: bool,
-    /// Most bytes of objects that clients share.
-    pub shm_limit: Option<u64>,
-    /// Most clients at once.
-    pub max_clients: usize,
-    /// A drain that takes longer becomes an end.
-    pub drain_timeout: Option<Duration>,
-    /// Reads the configuration anew, for clients who ask for that.
-    pub reload: Option<Reload>,
-}
-
-/// Reads the configuration anew.
-#[derive(Clone)]
-pub struct Reload(pub Arc<ReadPools>);
-
-/// Gives the named pools, or what is wrong with their description.
-pub type ReadPools = dyn Fn() -> Result<Vec<(String, PoolSpec)>, String> + Send + Sync;
-
-impl fmt::Debug for Reload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reload")
-    }
-}
-
-/// What somebody else asks of a running server.
-#[derive(Debug)]
-pub enum Control {
-    /// These are the named pools from now on; tasks of those that go are finished.
-    Reload(Vec<(String, PoolSpec)>),
-    /// No new tasks; it ends when those that are there have ended.
-    Drain,
-    /// It ends; tasks that run are stopped.
-    Terminate,
-}
-
-/// Asks things of a running server, from any thread.
-#[derive(Debug, Clone)]
-pub struct Controller {
-    sender: Sender<Control>,
-    waker: Waker,
-}
-
-impl Controller {
-    /// Asks it. What comes after its end is of no effect.
-    pub fn send(&self, control: Control) {
-        if self.sender.send(control).is_ok() {
-            self.waker.wake();
-        }
-    }
-}
-
-/// Who may connect to a listening server: its own user always, and these.
-#[derive(Debug, Clone, Default)]
-pub struct Allowed {
-    /// Their user ids.
-    pub users: Vec<u32>,
-}
 
 /// Whether a server goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,21 +55,21 @@ pub struct Server {
     pub(crate) locks: Locks,
     pub(crate) objects: Objects,
     pub(crate) next_constant: u64,
-    poller: Poller,
+    pub(crate) poller: Poller,
     waker: Waker,
     controls: Receiver<Control>,
     sender: Sender<Control>,
-    listeners: Vec<(UnixListener, Allowed)>,
+    pub(crate) listeners: Vec<(UnixListener, Allowed)>,
     parent: Option<Pidfd>,
     /// The client with whom it ends.
-    only: Option<ClientId>,
-    next_client: u64,
+    pub(crate) only: Option<ClientId>,
+    pub(crate) next_client: u64,
     next_pool: u64,
     phase: Phase,
     /// When a drain becomes an end.
     overdue: Option<Moment>,
     /// Requests that are answered at the very end.
-    ending: Vec<(ClientId, u64)>,
+    pub(crate) ending: Vec<(ClientId, u64)>,
 }
 
 impl Server {
@@ -309,63 +233,6 @@ impl Server {
         expired.iter().for_each(|granted| self.tell_granted(granted));
     }
 
-    /// Sends what waits for clients, and gives credit for what has ended.
-    fn send_all(&mut self) {
-        for id in self.clients.take_touched() {
-            let Some(client) = self.clients.tell(id) else { continue };
-            let pools: Vec<u64> = client.accounts.keys().copied().collect();
-            pools.into_iter().for_each(|pool| client.grant(pool));
-            let kept_up = client.keeps_up();
-            let sent = client.stream.outbox.flush();
-            let is_done = client.is_leaving && !client.stream.outbox.wants_write();
-            if !kept_up && client.keeps_up() {
-                // Items of this client may be run again.
-                let pools: Vec<u64> = client.accounts.keys().copied().collect();
-                pools.iter().for_each(|pool| client.grant(*pool));
-                self.pools
-                    .iter_mut()
-                    .filter(|pool| pools.contains(&pool.number))
-                    .for_each(|pool| pool.is_due = true);
-            }
-            if sent.is_err() || is_done {
-                self.drop_client(id);
-            } else {
-                self.watch(id);
-            }
-        }
-        // What was said just now to those who were told something above is on its way.
-        self.clients.take_touched();
-    }
-
-    /// Has the poller watch for what is wanted of a client.
-    fn watch(&mut self, id: ClientId) {
-        let Some(client) = self.clients.tell(id) else { return };
-        let (writing, reading) =
-            (client.stream.outbox.wants_write(), client.is_heard() && !client.is_leaving);
-        if (writing, reading) == (client.writing, client.reading) {
-            return;
-        }
-        (client.writing, client.reading) = (writing, reading);
-        let token = CLIENT | id.0;
-        let interest = |read, write| match (read, write) {
-            (true, true) => Interest::ReadWrite,
-            (true, false) => Interest::Read,
-            (false, true) => Interest::Write,
-            (false, false) => Interest::Close,
-        };
-        let stream = &client.stream;
-        let watched = match stream.output() {
-            None => self.poller.modify(stream.input(), token, interest(reading, writing)),
-            Some(output) => self
-                .poller
-                .modify(stream.input(), token, interest(reading, false))
-                .and_then(|()| self.poller.modify(output, token, interest(false, writing))),
-        };
-        if let Err(error) = watched {
-            tracing::debug!(client = id.0, %error, "cannot watch a client");
-        }
-    }
-
     /// How long nothing needs to be done, if nothing happens.
     fn wait_time(&self) -> Option<Duration> {
         if self.pools.iter().any(|pool| pool.is_due) {
@@ -400,134 +267,6 @@ impl Server {
         }
         tracing::info!("the process that started this one has ended");
         self.clients.ids().into_iter().for_each(|id| self.drop_client(id));
-    }
-
-    /// Takes in who waits at a listener.
-    fn accept(&mut self, listener: usize) {
-        loop {
-            let Some((socket, allowed)) = self.listeners.get(listener) else { return };
-            let stream = match socket.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    // No descriptors left: who waits is taken in when somebody goes.
-                    tracing::warn!(%error, "cannot accept a client");
-                    return;
-                }
-            };
-            let refusal = match named::peer(stream.as_fd()) {
-                Ok(peer) if peer.uid == process::user_id() || allowed.users.contains(&peer.uid) => Ok(peer),
-                Ok(peer) => Err(format!("user {} is not permitted", peer.uid)),
-                Err(error) => Err(format!("nobody knows who it is: {error}")),
-            };
-            match refusal {
-                Ok(_) if self.clients.len() >= self.setup.max_clients => {
-                    turn_away(stream, ErrorCode::OverLimit, "there are too many clients already");
-                }
-                Ok(peer) => {
-                    let welcomed = Stream::over_socket(stream.into())
-                        .and_then(|stream| self.welcome(stream, Some(peer)));
-                    if let Err(error) = welcomed {
-                        tracing::warn!(%error, "cannot serve a client");
-                    }
-                }
-                Err(why) => {
-                    tracing::warn!(why, "a client is turned away");
-                    turn_away(stream, ErrorCode::NotPermitted, &why);
-                }
-            }
-        }
-    }
-
-    /// Serves a new client.
-    fn welcome(&mut self, stream: Stream, peer: Option<Peer>) -> io::Result<ClientId> {
-        let id = ClientId(self.next_client);
-        self.next_client += 1;
-        let token = CLIENT | id.0;
-        self.poller.add(stream.input(), token, Interest::Read)?;
-        if let Some(output) = stream.output() {
-            self.poller.add(output, token, Interest::Close)?;
-        }
-        let hello = ServerHello {
-            poolctl: CLIENT_PROTOCOL_VERSION,
-            server: concat!("poolctl ", env!("CARGO_PKG_VERSION")).to_owned(),
-            caps: if stream.passes_descriptors() { vec!["shm".to_owned()] } else { Vec::new() },
-            limits: Limits { body: MAX_BODY_BYTES },
-            pools: self.names(),
-        };
-        let mut client = Client::new(id, stream, peer);
-        client.send(Kind::Hello, 0, b"", &to_json(&hello));
-        self.clients.insert(client);
-        Ok(id)
-    }
-
-    /// Reads what a client says, and carries it out.
-    fn hear(&mut self, id: ClientId, event: Ready) {
-        if event.writable {
-            // Sent with all others.
-            self.tell(id, |_| {});
-        }
-        if !event.readable && !event.closed {
-            return;
-        }
-        for _ in 0..READS_PER_WAKE {
-            let Some(client) = self.clients.tell(id) else { return };
-            if client.is_leaving {
-                break;
-            }
-            let filled = match client.stream.read() {
-                Ok(filled) => filled,
-                Err(error) => {
-                    tracing::info!(client = id.0, %error, "cannot hear a client");
-                    return self.drop_client(id);
-                }
-            };
-            // The inbox is put aside so that its frames can be read while the server changes.
-            let mut inbox = std::mem::replace(&mut client.stream.inbox, Inbox::new());
-            let taken = inbox.take_frames(|frame, memfds| self.take_frame(id, frame, memfds));
-            let is_stray = inbox.has_stray_descriptors();
-            let Some(client) = self.clients.tell(id) else { return };
-            client.stream.inbox = inbox;
-            match taken {
-                Err(Broken(why)) => client.dismiss(why),
-                Ok(()) if is_stray => client.dismiss("a descriptor that no frame announces".to_owned()),
-                Ok(()) => {}
-            }
-            match filled {
-                Filled::Closed => return self.drop_client(id),
-                Filled::Drained => break,
-                Filled::More => {}
-            }
-        }
-        let is_gone = event.closed && !event.readable;
-        if is_gone {
-            self.drop_client(id);
-        }
-    }
-
-    /// A client has gone: everything of it goes too.
-    fn drop_client(&mut self, id: ClientId) {
-        let Some(client) = self.clients.remove(id) else { return };
-        tracing::info!(client = id.0, "a client has gone");
-        for descriptor in [Some(client.stream.input()), client.stream.output()].into_iter().flatten() {
-            if let Err(error) = self.poller.remove(descriptor) {
-                tracing::debug!(%error, "a client was not watched any more");
-            }
-        }
-        for pool in &mut self.pools {
-            if pool.owner == Some(id) || client.accounts.contains_key(&pool.number) {
-                pool.forget(id, &mut self.clients);
-            }
-        }
-        drop(client);
-        self.pools.iter_mut().for_each(Pool::forget_constants);
-        self.objects.forget(id);
-        let next = self.locks.forget(id);
-        next.iter().for_each(|granted| self.tell_granted(granted));
-        self.ending.retain(|(whose, _)| *whose != id);
-        if self.only == Some(id) {
-            self.end(Stop::Kill);
-        }
     }
 
     /// Does what was asked from outside.
@@ -629,7 +368,7 @@ impl Server {
     }
 
     /// It ends, and stops what runs, this hard.
-    fn end(&mut self, stop: Stop) {
+    pub(crate) fn end(&mut self, stop: Stop) {
         self.phase = Phase::Ending;
         self.overdue = None;
         self.stop_listening();
@@ -665,24 +404,6 @@ impl Server {
     }
 }
 
-/// Tells who may not come in why.
-fn turn_away(stream: UnixStream, code: ErrorCode, msg: &str) {
-    let mut bytes = Vec::new();
-    let body = to_json(&error(code, msg));
-    poolctl_protocol::Frame::write(
-        &mut bytes,
-        Kind::Error,
-        0,
-        poolctl_protocol::client::NO_REQUEST,
-        b"",
-        &body,
-    );
-    // An empty socket takes this much at once, or its other end is gone.
-    if let Err(error) = poolctl_sys::transfer::send(stream.as_fd(), &bytes) {
-        tracing::debug!(%error, "who was turned away has gone");
-    }
-}
-
-fn error(code: ErrorCode, msg: &str) -> ErrorBody {
+pub(crate) fn error(code: ErrorCode, msg: &str) -> ErrorBody {
     ErrorBody { code, msg: msg.to_owned(), hint: None }
 }

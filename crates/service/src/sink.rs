@@ -402,7 +402,7 @@ fn error_of(outcome: Outcome, attempt: Attempt) -> RemoteError {
 
 /// An error of our own.
 pub(crate) fn named(type_name: &str, msg: String) -> RemoteError {
-    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None, data: None }
+    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None, more: None }
 }
 
 fn error_bytes(error: &RemoteError) -> Vec<u8> {

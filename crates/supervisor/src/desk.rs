@@ -12,7 +12,8 @@ use poolctl_types::{Item, ItemRange, Moment, WorkerId};
 
 use crate::config::Detail;
 use crate::insight::Observer;
-use crate::report::{Attempt, ExitResult, Notice, Report, Results, Sink};
+use crate::report::{Attempt, ExitResult, Notice, Report, Sink};
+use crate::results::Results;
 use crate::spill::Spill;
 use crate::store::Store;
 

@@ -20,6 +20,7 @@ mod output;
 mod parcels;
 mod report;
 mod resolve;
+mod results;
 mod spill;
 mod store;
 mod supervisor;
@@ -54,9 +55,9 @@ pub use poolctl_sys::spawn;
 pub use poolctl_sys::waker::Waker;
 pub use poolctl_types::{Exit, ExitCode, Item, ItemRange, Moment, Slot, WorkerId};
 pub use report::{
-    Attempt, BadReply, ExitResult, Form, GaveUp, LastStart, NestedOutcome, Notice, Report, Results, Sink,
-    Stream, TaskError,
+    Attempt, BadReply, ExitResult, GaveUp, LastStart, NestedOutcome, Notice, Report, Sink, Stream, TaskError,
 };
 pub use resolve::{ResolveError, resolve};
+pub use results::{Form, Results};
 pub use spill::{Extent, Spill};
 pub use supervisor::{Rest, Running, StartError, Supervisor, Turn};

@@ -435,7 +435,7 @@ fn say_bye(bye: &Bye, peer: Peer, desk: &mut Desk, sink: &mut dyn Sink) -> Resul
             msg: bye.reason.clone(),
             trace: None,
             retry: None,
-            data: None,
+            more: None,
         });
         let error = TaskError::Refused { code: bye.code.unwrap_or(126), error };
         return Err(Breach { item: None, error });
@@ -456,7 +456,7 @@ fn check_function(hello: &Hello, wanted: Option<&str>) -> Result<(), Breach> {
         return Ok(());
     }
     let msg = format!("the worker has no function `{wanted}`; it offers {}", hello.functions.join(", "));
-    let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, data: None };
+    let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, more: None };
     Err(Breach { item: None, error: TaskError::Refused { code: 127, error } })
 }
 

@@ -7,12 +7,12 @@ use poolctl_protocol::RemoteError;
 
 /// An error that no further attempt can mend: the arguments are wrong, or the result cannot travel.
 pub(crate) fn lasting(type_name: &str, msg: String) -> RemoteError {
-    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: Some(false), data: None }
+    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: Some(false), more: None }
 }
 
 /// An error of the machine: another attempt may do better.
 pub(crate) fn passing(type_name: &str, msg: String) -> RemoteError {
-    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None, data: None }
+    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None, more: None }
 }
 
 /// An error and everything that caused it, on one line.
@@ -38,6 +38,6 @@ pub fn returned<E: Display>(error: E) -> RemoteError {
         msg: format!("{error:#}"),
         trace: None,
         retry: None,
-        data: None,
+        more: None,
     }
 }

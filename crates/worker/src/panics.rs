@@ -59,7 +59,7 @@ pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, RemoteError> {
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }
-        RemoteError { type_name: "panic".to_owned(), msg, trace: TRACE.take(), retry: None, data: None }
+        RemoteError { type_name: "panic".to_owned(), msg, trace: TRACE.take(), retry: None, more: None }
     })
 }
 

@@ -117,7 +117,7 @@ pub(crate) fn serve() -> i32 {
         Err(error) => {
             let msg = error_chain(&error);
             let error =
-                RemoteError { type_name: "StartError".to_owned(), msg, trace: None, retry: None, data: None };
+                RemoteError { type_name: "StartError".to_owned(), msg, trace: None, retry: None, more: None };
             (None, Err(error))
         }
     };
@@ -195,7 +195,7 @@ impl Order {
                 msg,
                 trace: None,
                 retry: None,
-                data: None,
+                more: None,
             });
         };
         let mut decoder = Decoder::with_attachments(&self.main, self.attachments);
@@ -203,7 +203,7 @@ impl Order {
         let mut outlet = Outlet::new(Vec::new(), &mut nowhere);
         catch_unwind(AssertUnwindSafe(|| (entry.binary)(&mut decoder, &mut outlet))).unwrap_or_else(|panic| {
             let msg = message_of(&*panic);
-            Err(RemoteError { type_name: "panic".to_owned(), msg, trace: None, retry: None, data: None })
+            Err(RemoteError { type_name: "panic".to_owned(), msg, trace: None, retry: None, more: None })
         })
     }
 }
@@ -219,7 +219,7 @@ impl Grants for Nowhere {
             msg: error.to_string(),
             trace: None,
             retry: None,
-            data: None,
+            more: None,
         })
     }
 }

@@ -12,7 +12,8 @@ use smallvec::SmallVec;
 
 use super::Refusal;
 use super::seat::{Seat, Wake, lock};
-use crate::report::{Form, Report};
+use crate::report::Report;
+use crate::results::Form;
 
 /// Items that were handed in together, or one after another, and their outcomes as they come.
 #[derive(Debug, Default)]

@@ -13,7 +13,8 @@ use super::nests::Request;
 use super::seat::Wake;
 use super::{DeathPolicy, Refusal};
 use crate::block::Block;
-use crate::report::{Notice, Report, Results, Sink};
+use crate::report::{Notice, Report, Sink};
+use crate::results::Results;
 
 /// The items in the supervisor's hands, by call.
 #[derive(Debug, Default)]
@@ -293,7 +294,7 @@ mod tests {
     use super::*;
     use crate::block::Attachment;
     use crate::parcels::Parcels;
-    use crate::report::Form;
+    use crate::results::Form;
 
     fn part(call: &Arc<Call>, index: u64, count: u64) -> Vec<Part> {
         vec![Part { call: Arc::clone(call), index, count }]

@@ -127,7 +127,7 @@ impl Nest {
     fn outcome(&self, settled: Settled) -> NestedOutcome {
         match settled {
             Settled::Run { results, form, .. } => {
-                let results = crate::report::Results { bytes: &results, form };
+                let results = crate::results::Results { bytes: &results, form };
                 NestedOutcome::Ok(results.only().to_vec().into())
             }
             Settled::One(report) if report.outcome == Outcome::Ok => NestedOutcome::Ok(report.attempt.out),
@@ -156,5 +156,5 @@ fn error_of(report: Report) -> RemoteError {
 }
 
 fn named(type_name: &str, msg: String) -> RemoteError {
-    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None, data: None }
+    RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None, more: None }
 }

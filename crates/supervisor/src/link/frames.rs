@@ -29,7 +29,8 @@ use crate::config::Detail;
 use crate::desk::{Delivery, Desk};
 use crate::held::Held;
 use crate::output::Output;
-use crate::report::{Attempt, BadReply, Form, Notice, Results, Sink, TaskError};
+use crate::report::{Attempt, BadReply, Notice, Sink, TaskError};
+use crate::results::{Form, Results};
 
 /// How long a worker may say nothing before its ring is looked at, in case a slow item follows quick ones.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
@@ -404,13 +405,13 @@ impl FrameLink {
         super::announce(&hello, peer, sink);
         if hello.native.is_some() {
             let msg = "it is a native worker, which is known by its hello: leave --framing out".to_owned();
-            let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, data: None };
+            let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, more: None };
             return Err(Breach { item: None, error: TaskError::Refused { code: 126, error } });
         }
         super::check_function(&hello, self.wants.function.as_deref())?;
         if self.wants.form == Payloads::Raw && !hello.caps.raw {
             let msg = "it takes JSON alone (no `raw` among its capabilities)".to_owned();
-            let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, data: None };
+            let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, more: None };
             return Err(Breach { item: None, error: TaskError::Refused { code: 126, error } });
         }
         if hello.caps.claim {

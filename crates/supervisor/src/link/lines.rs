@@ -21,7 +21,8 @@ use super::{Breach, Peer, Streams, attempt};
 use crate::channel::{Filled, Inbox, Outbox};
 use crate::desk::{Delivery, Desk};
 use crate::held::Held;
-use crate::report::{BadReply, Form, Results, Sink, TaskError};
+use crate::report::{BadReply, Sink, TaskError};
+use crate::results::{Form, Results};
 use crate::store::Store;
 
 /// How often a filter that still runs after its answer is let run at once, before it is looked at later.

@@ -526,6 +526,6 @@ impl AsFd for NativeLink {
 
 /// The worker cannot be used at all.
 fn refusal(code: u8, msg: String) -> Breach {
-    let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, data: None };
+    let error = RemoteError { type_name: String::new(), msg, trace: None, retry: None, more: None };
     Breach { item: None, error: TaskError::Refused { code, error } }
 }

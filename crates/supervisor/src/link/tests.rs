@@ -13,7 +13,8 @@ use crate::block::Block;
 use crate::channel::Outbox;
 use crate::config::{Detail, Framing};
 use crate::desk::{Delivery, Desk};
-use crate::report::{Attempt, Notice, Report, Results, Sink};
+use crate::report::{Attempt, Notice, Report, Sink};
+use crate::results::Results;
 use crate::spill::Spill;
 
 /// Everything a sink is told, as text.

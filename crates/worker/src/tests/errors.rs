@@ -99,7 +99,7 @@ fn an_error_that_its_escapes_blow_up_loses_its_trace() {
         msg: escaped(10_000),
         type_name: String::new(),
         retry: None,
-        data: None,
+        more: None,
     };
 
     link.publish_error(RecordKind::Err, None, error.clone());

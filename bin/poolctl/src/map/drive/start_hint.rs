@@ -134,7 +134,7 @@ mod tests {
             msg: String::new(),
             trace: None,
             retry: None,
-            data: None,
+            more: None,
         };
         let refused = GaveUp::Refused { code: 127, error };
         let offered = ["square".to_owned(), "sum".to_owned()];

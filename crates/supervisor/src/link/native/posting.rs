@@ -194,7 +194,7 @@ impl NativeLink {
                 Err(error) => {
                     let type_name = "NoSharedMemory".to_owned();
                     let error =
-                        RemoteError { type_name, msg: chain(&error), trace: None, retry: None, data: None };
+                        RemoteError { type_name, msg: chain(&error), trace: None, retry: None, more: None };
                     self.outcomes.push_front((id, NestedOutcome::Err(error)));
                 }
             }

@@ -10,7 +10,8 @@ use super::{Breach, NativeLink, Peer, Stage};
 use crate::config::Detail;
 use crate::desk::{Delivery, Desk};
 use crate::output::{Held, Lodged, Output};
-use crate::report::{Attempt, BadReply, ExitResult, Form, NestedOutcome, Notice, Results, Sink, TaskError};
+use crate::report::{Attempt, BadReply, ExitResult, NestedOutcome, Notice, Sink, TaskError};
+use crate::results::{Form, Results};
 
 impl NativeLink {
     /// Tells what these records say.
@@ -163,7 +164,7 @@ impl NativeLink {
         } else {
             let msg = "an item cannot submit others to this pool".to_owned();
             let type_name = "NotNestable".to_owned();
-            let error = RemoteError { type_name, msg, trace: None, retry: Some(false), data: None };
+            let error = RemoteError { type_name, msg, trace: None, retry: Some(false), more: None };
             self.outcomes.push_back((id, NestedOutcome::Err(error)));
         }
         Ok(())
@@ -280,7 +281,7 @@ impl NativeLink {
                     msg: missing.to_string(),
                     trace: None,
                     retry: Some(false),
-                    data: None,
+                    more: None,
                 })
             }
             Some(Ok(_)) | None => Ok(error),

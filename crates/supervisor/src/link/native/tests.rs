@@ -15,7 +15,8 @@ use super::{Manner, NativeLink, Peer, Streams};
 use crate::block::Block;
 use crate::config::{Detail, Native};
 use crate::desk::{Delivery, Desk};
-use crate::report::{Attempt, Notice, Report, Results, Sink};
+use crate::report::{Attempt, Notice, Report, Sink};
+use crate::results::Results;
 use crate::spill::Spill;
 
 const WORKER: WorkerId = WorkerId { slot: Slot(0), generation: Generation(0) };
