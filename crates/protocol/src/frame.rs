@@ -67,6 +67,10 @@ pub enum Kind {
     Need = 16,
     /// That segment comes with this frame; or, without a descriptor, the payload says why there is none.
     Grant = 17,
+    /// The item in hand waits for one that it submitted; what the worker holds behind it goes elsewhere.
+    Waits = 18,
+    /// It goes on.
+    GoesOn = 19,
     /// A client opens a pool.
     Open = 32,
     /// A client attaches to a named pool.
@@ -111,7 +115,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of its byte.
-    pub const ALL: [Kind; 37] = [
+    pub const ALL: [Kind; 39] = [
         Kind::Hello,
         Kind::Task,
         Kind::Ok,
@@ -129,6 +133,8 @@ impl Kind {
         Kind::Attachments,
         Kind::Need,
         Kind::Grant,
+        Kind::Waits,
+        Kind::GoesOn,
         Kind::Open,
         Kind::Attach,
         Kind::Submit,

@@ -20,6 +20,7 @@ mod intake;
 mod locks;
 mod objects;
 
+mod nests;
 mod sink;
 
 mod pool;

@@ -13,6 +13,7 @@ use poolctl_supervisor::{Constant, ItemRange, Moment, Rest, Stop, Supervisor, Tu
 use crate::clients::Clients;
 use crate::intake::Intake;
 use crate::ledger::{ClientId, Ledger, Place};
+use crate::nests::Nests;
 use crate::open::{self, Items, OpenError, Surroundings};
 use crate::sink::{End, PoolSink, Tally, tell_not_run};
 use crate::spec::PoolSpec;
@@ -42,6 +43,8 @@ pub(crate) struct Pool {
     pub(crate) supervisor: Option<Supervisor>,
     pub(crate) ledger: Ledger,
     pub(crate) tally: Tally,
+    /// What items of it have submitted.
+    nests: Nests,
     /// Requests that are answered when it has ended.
     ending: Vec<(ClientId, u64)>,
     /// Requests that are answered when it has nothing to do.
@@ -84,6 +87,7 @@ impl Pool {
             supervisor: Some(supervisor),
             ledger: Ledger::default(),
             tally: Tally::default(),
+            nests: Nests::default(),
             ending: Vec::new(),
             awaiting_idle: Vec::new(),
             leaving: Vec::new(),
@@ -116,7 +120,7 @@ impl Pool {
     pub(crate) fn turn(&mut self, clients: &mut Clients, known: impl FnMut(Place, u32)) {
         self.is_due = false;
         self.refuse_all_if_ended(clients);
-        let fed = self.feed(clients);
+        self.feed(clients);
         self.seal_if_closing();
         let Some(supervisor) = &mut self.supervisor else { return };
         let mut sink = PoolSink {
@@ -127,10 +131,13 @@ impl Pool {
             ledger: &mut self.ledger,
             clients,
             tally: &mut self.tally,
+            nests: &mut self.nests,
+            requests: Vec::new(),
             cancelled: Vec::new(),
         };
         let turn = supervisor.turn(&mut sink, Some(now()));
-        sink.finish(known);
+        let requests = sink.finish(known);
+        self.nests.serve(requests, &mut self.ledger, supervisor);
         if self.tally.end.is_some() && !self.is_stopped {
             supervisor.stop(Stop::Kill);
             self.is_stopped = true;
@@ -143,7 +150,7 @@ impl Pool {
         }
         self.refuse_all_if_ended(clients);
         self.answer(clients);
-        self.is_due |= fed || self.wants_more(clients);
+        self.is_due |= self.wants_more(clients);
         match self.supervisor.as_mut().map(Supervisor::rest) {
             Some(Rest::Turn) => self.is_due = true,
             Some(Rest::Until(until)) => self.rests_until = until,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use poolctl_protocol::client::{NO_REQUEST, OutcomeName, ResultMeta, to_json};
 use poolctl_protocol::{Kind, MAX_BODY_BYTES};
 use poolctl_supervisor::{
-    Attempt, Exit, Form, GaveUp, Item, ItemRange, Level, Moment, Notice, Outcome, RemoteError, Report,
-    Results, Sink, Stream, TaskError, WorkerId,
+    Attempt, Exit, Form, GaveUp, Item, ItemRange, Level, Moment, NestedOutcome, Notice, Outcome, RemoteError,
+    Report, Results, Sink, Stream, TaskError, WorkerId,
 };
 
 use crate::client::Client;
 use crate::clients::Clients;
 use crate::ledger::{ClientId, Ledger, Place};
+use crate::nests::{NESTED, Nests, Request};
 use crate::spec::OnWorkerDeath;
 
 /// How much of what a dead worker wrote last on stderr is told, in bytes.
@@ -77,6 +78,9 @@ pub(crate) struct PoolSink<'a> {
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) clients: &'a mut Clients,
     pub(crate) tally: &'a mut Tally,
+    pub(crate) nests: &'a mut Nests,
+    /// What items ask for.
+    pub(crate) requests: Vec<Request>,
     /// Items that were cancelled: by whom is known at the end of the turn.
     pub(crate) cancelled: Vec<(ItemRange, u32)>,
 }
@@ -84,12 +88,16 @@ pub(crate) struct PoolSink<'a> {
 impl Sink for PoolSink<'_> {
     fn run(&mut self, items: ItemRange, results: Results<'_>) {
         self.tally.ok += u64::from(items.count);
-        let Self { ledger, clients, pool, .. } = self;
+        let Self { ledger, clients, nests, pool, .. } = self;
         let mut rest = results;
         ledger.settle(items, |place, part| {
             let (of_part, behind) = rest.split(u64::from(part.count));
             rest = behind;
-            if let Some(client) = clients.tell(place.client) {
+            if place.client == NESTED {
+                for (at, result) in (0..).zip(each_of(of_part, part.count)) {
+                    nests.settle(place.plus(at), NestedOutcome::Ok(result.to_vec().into()));
+                }
+            } else if let Some(client) = clients.tell(place.client) {
                 settle(client, *pool, place, part.count);
                 tell_run(client, place, part.count, of_part);
             }
@@ -107,10 +115,14 @@ impl Sink for PoolSink<'_> {
             return;
         }
         self.count(&report);
-        let Self { ledger, clients, pool, .. } = self;
+        let Self { ledger, clients, nests, pool, .. } = self;
         let mut report = Some(report);
         ledger.settle(items, |place, _| {
-            if let (Some(client), Some(report)) = (clients.tell(place.client), report.take()) {
+            if place.client == NESTED {
+                if let Some(report) = report.take() {
+                    nests.settle(place, nested_outcome(report));
+                }
+            } else if let (Some(client), Some(report)) = (clients.tell(place.client), report.take()) {
                 settle(client, *pool, place, 1);
                 tell_report(client, *pool, place, report);
             }
@@ -135,12 +147,11 @@ impl Sink for PoolSink<'_> {
                 };
                 self.tally.end.get_or_insert(End::GaveUp(Arc::new(error)));
             }
-            Notice::Nested { .. } | Notice::NestedForget { .. } | Notice::NestedWait { .. } => {
-                tracing::warn!(
-                    pool = self.pool,
-                    "a worker asks for items of its own, which pools of a service have not"
-                );
+            Notice::Nested { worker, id, payload, .. } => {
+                self.requests.push(Request::Submit { worker, id, payload });
             }
+            Notice::NestedForget { worker, id } => self.requests.push(Request::Forget { worker, id }),
+            Notice::NestedWait { worker, id } => self.requests.push(Request::Wait { worker, id }),
             Notice::Halted | Notice::KeeperLost => {
                 tracing::warn!(pool = self.pool, ?notice, "the pool goes on");
             }
@@ -150,20 +161,23 @@ impl Sink for PoolSink<'_> {
 }
 
 impl PoolSink<'_> {
-    /// Tells what was cancelled in this turn, and calls `known` with each part of it.
-    pub(crate) fn finish(mut self, mut known: impl FnMut(Place, u32)) {
+    /// Tells what was cancelled in this turn, and calls `known` with each part of it. Gives what items ask for.
+    pub(crate) fn finish(mut self, mut known: impl FnMut(Place, u32)) -> Vec<Request> {
         let end = self.tally.end.clone();
         for (items, attempts) in std::mem::take(&mut self.cancelled) {
-            let Self { ledger, clients, tally, pool, .. } = &mut self;
+            let Self { ledger, clients, tally, pool, nests, .. } = &mut self;
             tally.cancelled += u64::from(items.count);
             ledger.settle(items, |place, part| {
                 known(place, part.count);
-                if let Some(client) = clients.tell(place.client) {
+                if place.client == NESTED {
+                    nests.not_run(place, part.count, || NestedOutcome::Err(why_not_run(end.as_ref()).1));
+                } else if let Some(client) = clients.tell(place.client) {
                     settle(client, *pool, place, part.count);
                     tell_not_run(client, place, u64::from(part.count), attempts, end.as_ref());
                 }
             });
         }
+        self.requests
     }
 
     fn count(&mut self, report: &Report) {
@@ -326,10 +340,7 @@ fn tell_value(client: &mut Client, place: Place, meta: &ResultMeta, attempt: &mu
 
 /// Tells that `count` items from a place on were not run, or stopped.
 pub(crate) fn tell_not_run(client: &mut Client, place: Place, count: u64, attempts: u32, end: Option<&End>) {
-    let (outcome, error) = match end {
-        Some(end) => (OutcomeName::Refused, end.error()),
-        None => (OutcomeName::Cancelled, named("Cancelled", "cancelled".to_owned())),
-    };
+    let (outcome, error) = why_not_run(end);
     let error = error_bytes(&error);
     for at in 0..count {
         let place = place.plus(at);
@@ -342,6 +353,21 @@ pub(crate) fn tell_not_run(client: &mut Client, place: Place, count: u64, attemp
         client.send_result(place.id, &meta, &error, None);
     }
     client.end_map(place.id);
+}
+
+fn why_not_run(end: Option<&End>) -> (OutcomeName, RemoteError) {
+    match end {
+        Some(end) => (OutcomeName::Refused, end.error()),
+        None => (OutcomeName::Cancelled, named("Cancelled", "cancelled".to_owned())),
+    }
+}
+
+/// How a nested item ended, for who waits for it.
+fn nested_outcome(report: Report) -> NestedOutcome {
+    match report.outcome {
+        Outcome::Ok => NestedOutcome::Ok(report.attempt.out),
+        outcome => NestedOutcome::Err(error_of(outcome, report.attempt)),
+    }
 }
 
 fn tell_output(client: &mut Client, id: u64, stream: Stream, worker: Option<WorkerId>, bytes: &[u8]) {

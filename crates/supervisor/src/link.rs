@@ -25,7 +25,7 @@ use crate::capture::{Capture, Stage};
 use crate::channel::{Filled, Outbox};
 use crate::desk::Desk;
 use crate::output::Output;
-use crate::report::{Attempt, BadReply, Notice, Sink, TaskError};
+use crate::report::{Attempt, BadReply, NestedOutcome, Notice, Sink, TaskError};
 use crate::spill::Spill;
 use crate::store::Store;
 
@@ -394,6 +394,15 @@ impl Link {
     pub(crate) fn leave_seat(&mut self) {
         if let Link::Native(link) = self {
             link.leave_seat();
+        }
+    }
+
+    /// Tells the item in hand what became of one that it submitted.
+    pub(crate) fn tell_nested(&mut self, id: u64, outcome: NestedOutcome, desk: &Desk) {
+        match self {
+            Link::Lines(_) | Link::Text(_) => {}
+            Link::Frames(link) => link.tell_nested(id, outcome, desk),
+            Link::Native(link) => link.tell_nested(id, outcome, desk),
         }
     }
 

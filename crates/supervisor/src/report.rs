@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use poolctl_engine::Outcome;
 pub use poolctl_protocol::Stream;
+use poolctl_protocol::client::JsonError;
 use poolctl_protocol::{
     ByeError, ClaimError, Excerpt, FrameError, Hello, HelloError, Kind, Level, MetaError, PROTOCOL_VERSION,
     RecordError, RemoteError, RemoteErrorError, ReplyError, ValueError,
@@ -178,6 +179,9 @@ pub enum BadReply {
     /// A frame whose meta says nothing.
     #[error(transparent)]
     Meta(#[from] MetaError),
+    /// A frame whose meta does not say what it must.
+    #[error(transparent)]
+    Json(#[from] JsonError),
     /// A result that is no JSON.
     #[error(transparent)]
     Value(#[from] ValueError),

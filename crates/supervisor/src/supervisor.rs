@@ -40,7 +40,6 @@ use crate::insight::Insight;
 use crate::keeper::{self, Keeper, KeeperError};
 use crate::launch::{ITEM, LaunchError, Launcher, SLOT};
 use crate::life::{Life, Lives, Work};
-use crate::link::Link;
 use crate::memory_kills::MemoryKills;
 use crate::report::{ExitResult, GaveUp, LastStart, NestedOutcome, Sink};
 use crate::resolve::ResolveError;
@@ -313,10 +312,9 @@ impl Supervisor {
 
     /// Tells the item in a worker's hands what became of one that it submitted.
     pub fn tell_nested(&mut self, worker: WorkerId, id: u64, outcome: NestedOutcome) {
-        if let Some(Life { work: Work::Warm(link), fault: None, .. }) = self.lives.get_mut(worker)
-            && let Link::Native(link) = &mut **link
-        {
+        if let Some(Life { work: Work::Warm(link), fault: None, .. }) = self.lives.get_mut(worker) {
             link.tell_nested(id, outcome, &self.desk);
+            self.watch_room(worker);
         }
     }
 

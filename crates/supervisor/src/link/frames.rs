@@ -4,6 +4,7 @@
 //! What it published in the ring before it died is drained and counts; half a frame on the socket is dropped; the one
 //! item claimed and not answered was started, the others were not.
 
+mod nesting;
 mod sending;
 
 use std::io;
@@ -185,6 +186,11 @@ impl FrameLink {
                     Some(output) => self.take_lodged(frame, output, peer, desk, sink),
                     None => self.take_news(frame, peer, desk, sink),
                 }
+            }
+            (Kind::Submit | Kind::Withdraw | Kind::Waits | Kind::GoesOn, Some(caps))
+                if caps.claim && self.wants.form == Payloads::Raw =>
+            {
+                self.take_nested(frame, peer, desk, sink)
             }
             (kind, _) => Err(BadReply::Unexpected { kind }.into()),
         }

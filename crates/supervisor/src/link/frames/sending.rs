@@ -167,7 +167,7 @@ impl FrameLink {
         });
     }
 
-    fn send_with(&mut self, frame: Vec<u8>, descriptors: Vec<Attachment>) {
+    pub(super) fn send_with(&mut self, frame: Vec<u8>, descriptors: Vec<Attachment>) {
         if let Err(error) = self.outbox.send_with(frame, descriptors) {
             // It is told as closed when the next flush fails, or as dead.
             tracing::debug!(%error, "cannot send to a worker");
