@@ -91,6 +91,8 @@ impl Supervisor {
         let path = launch.path.as_os_str().as_bytes();
         keeper.spawn(worker, path, &argv, &launch.env, launch.fds)?;
         self.lives.insert(life);
+        // What it gets before its hello may be more than its socket takes at once.
+        self.watch_room(worker);
         Ok(())
     }
 

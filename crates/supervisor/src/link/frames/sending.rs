@@ -35,6 +35,8 @@ impl FrameLink {
     /// Sends what the worker needs before its hello.
     pub(crate) fn set_up(&mut self, setup: &Arc<Constant>) {
         self.send_constant("setup", setup.content());
+        // If the worker is gone already, its pidfd tells.
+        self.outbox.flush().ok();
     }
 
     pub(crate) fn dispatch(&mut self, items: ItemRange, desk: &Desk) {
