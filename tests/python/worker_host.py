@@ -13,7 +13,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "crates" / "supervisor" / "python" / "poolctl_worker.py"
+SCRIPTS = ROOT / "crates" / "supervisor" / "python"
 GOLDEN = ROOT / "tests" / "golden"
 
 HELLO, TASK, OK, ERR, LOG, PING, BYE, BATCH, PUBLISHED, RELEASE = 0, 1, 2, 3, 7, 8, 9, 10, 12, 13
@@ -24,8 +24,9 @@ PATIENCE = 30
 
 
 class Frame:
-    def __init__(self, kind, item, meta, payload, way):
+    def __init__(self, kind, flags, item, meta, payload, way):
         self.kind = kind
+        self.flags = flags
         self.item = item
         self.meta = json.loads(meta) if meta else {}
         self.payload = payload
@@ -51,17 +52,27 @@ def split_frames(data, way):
     """The whole frames at the start of `data`, and what is left."""
     frames, at = [], 0
     while len(data) - at >= 16:
-        body_len, kind, _, meta_len, item = HEADER.unpack_from(data, at)
+        body_len, kind, flags, meta_len, item = HEADER.unpack_from(data, at)
         if len(data) - at < 16 + body_len:
             break
         meta_end = at + 16 + meta_len
-        frames.append(Frame(kind, item, bytes(data[at + 16:meta_end]), bytes(data[meta_end:at + 16 + body_len]), way))
+        frames.append(Frame(kind, flags, item, bytes(data[at + 16:meta_end]), bytes(data[meta_end:at + 16 + body_len]), way))
         at += 16 + body_len
     return frames, bytes(data[at:])
 
 
+def script_of(*parts):
+    """A descriptor of the parts of the worker script, one behind the other as the binary has them."""
+    script = os.memfd_create("worker.py")
+    os.write(script, b"".join((SCRIPTS / part).read_bytes() for part in parts))
+    os.lseek(script, 0, os.SEEK_SET)
+    return script
+
+
 class Worker:
     """One life of the worker script; the ring is only ever read by `pread`."""
+
+    parts = ("link.py", "functions.py")
 
     def __init__(self, target, function, cwd, ring_bytes=1 << 20, env=(), interpreter=sys.executable):
         self.ring_bytes = ring_bytes
@@ -73,9 +84,10 @@ class Worker:
         self.ring_rest = b""
         self.socket_rest = b""
         self.frames = []
+        self.descriptors = []
         self.own_ping = None
         self.socket, theirs = socket.socketpair()
-        script = os.open(SCRIPT, os.O_RDONLY)
+        script = script_of(*self.parts)
         self.process = self.start(target, function, cwd, dict(env), interpreter, theirs.fileno(), script)
         theirs.close()
         os.close(script)
@@ -84,7 +96,8 @@ class Worker:
         # Far above 6 first, so that no source is overwritten before it is used.
         sources = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in (theirs, theirs, self.claim, script)]
         redirections = " ".join(f"{place}<&{source} {source}<&-" for place, source in zip((3, 4, 5, 6), sources))
-        command = ["bash", "-c", f'exec "$@" {redirections}', "-", interpreter, "/proc/self/fd/6", target, function]
+        named = [word for word in (target, function) if word is not None]
+        command = ["bash", "-c", f'exec "$@" {redirections}', "-", interpreter, "/proc/self/fd/6", *named]
         try:
             return subprocess.Popen(command, cwd=cwd, env={**os.environ, **env}, pass_fds=sources,
                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -124,7 +137,8 @@ class Worker:
         if not select.select([self.socket], [], [], timeout)[0]:
             raise AssertionError(f"nothing came for {timeout} s; {self.frames[-3:]}")
         try:
-            data = self.socket.recv(1 << 16)
+            data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 16, 16)
+            self.descriptors += descriptors
         except ConnectionResetError:
             data = b""
         frames, self.socket_rest = split_frames(self.socket_rest + data, "socket")
@@ -173,7 +187,8 @@ class Worker:
             self.process.kill()
         self.process.communicate()
         self.socket.close()
-        os.close(self.claim)
+        for descriptor in (self.claim, *self.descriptors):
+            os.close(descriptor)
 
     def __enter__(self):
         return self

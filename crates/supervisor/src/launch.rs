@@ -20,7 +20,12 @@ use crate::link::{
 use crate::resolve::{ResolveError, resolve};
 
 /// The worker script for Python functions.
-const PYTHON_WORKER: &[u8] = include_bytes!("../python/poolctl_worker.py");
+const PYTHON_WORKER: &[u8] =
+    concat!(include_str!("../python/link.py"), include_str!("../python/functions.py")).as_bytes();
+
+/// The worker script for pickled callables.
+const PYTHON_OBJECTS: &[u8] =
+    concat!(include_str!("../python/link.py"), include_str!("../python/objects.py")).as_bytes();
 
 /// The worker script for Python callables.
 const PYTHON_OBJECTS: &[u8] = include_bytes!("../python/poolctl_worker.py");

@@ -1,7 +1,8 @@
-"""Calls one Python function for poolctl: takes batches of items on fd 3 and publishes each reply in shared memory.
+"""What every Python worker of poolctl does: reads frames on fd 3 and publishes each reply in shared memory.
 
-Started as `python3 /proc/self/fd/6 MODULE_OR_FILE FUNCTION`; what it speaks is in docs/protocol.md (frames, claim).
-Needs Python 3.9 and the standard library, of which it imports as little as it can: every worker starts with this.
+The binary puts `functions.py` or `objects.py` behind this file, and runs the two as one script
+(`python3 /proc/self/fd/6 …`); what it speaks is in docs/protocol.md (frames, claim). Needs Python 3.9 and the standard
+library, of which it imports as little as it can: every worker starts with this.
 
 The claim, a sealed memfd on fd 5, in words of 64 bits: claimed item, when it was begun, bytes ever published; from
 byte 64 on a ring of frames. For each item, in this order:
@@ -28,7 +29,8 @@ from io import RawIOBase, TextIOWrapper
 from mmap import MADV_DONTFORK, mmap
 
 REQUESTS, REPLIES, CLAIM, SCRIPT = 3, 4, 5, 6
-HELLO, TASK, OK, ERR, LOG, PING, BYE, BATCH, PUBLISHED, RELEASE = 0, 1, 2, 3, 7, 8, 9, 10, 12, 13
+HELLO, TASK, OK, ERR, LOG, PING, BYE, BATCH, DEFINE, PUBLISHED, RELEASE = 0, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13
+WORK = (TASK, BATCH, DEFINE, RELEASE)
 HEADER = Struct("<IBBHQ")
 MAX_BODY_BYTES, READ_BYTES = 64 << 20, 1 << 18
 KICK_NS, MAX_WAITING_PRINTS = 1_000_000, 1000
@@ -58,26 +60,30 @@ def frame_of(kind, item, meta, payload):
 
 
 class Inbox:
-    """The frames that come on fd 3."""
+    """The frames that come on fd 3. Which of them are work, the other half of this script says."""
 
     def __init__(self, ring):
         self.ring, self.buffer = ring, bytearray()
-        # Batches met while waiting for room in the ring; the supervisor limits how many items it sends ahead.
+        # Work met while waiting for room in the ring; the supervisor limits how many items it sends ahead.
         self.waiting = []
         self.has_ended, self.awaited_echo = False, None
 
+    def receive(self):
+        return os.read(REQUESTS, READ_BYTES)
+
     def read_frame(self):
-        """The next frame as (kind, id, payload), or None at the end of the stream."""
+        """The next frame as (kind, flags, id, meta, payload), or None at the end of the stream."""
         buffer = self.buffer
         while True:
             if len(buffer) >= 16:
-                body_len, kind, _, meta_len, item = HEADER.unpack_from(buffer)
+                body_len, kind, flags, meta_len, item = HEADER.unpack_from(buffer)
                 end = 16 + body_len
                 if len(buffer) >= end:
+                    meta = bytes(memoryview(buffer)[16:16 + meta_len])
                     payload = bytes(memoryview(buffer)[16 + meta_len:end])
                     del buffer[:end]
-                    return kind, item, payload
-            chunk = os.read(REQUESTS, READ_BYTES)
+                    return kind, flags, item, meta, payload
+            chunk = self.receive()
             buffer += chunk
             if not chunk:
                 self.has_ended = True
@@ -88,11 +94,11 @@ class Inbox:
         frame = self.read_frame()
         if frame is None:
             return False
-        kind, item, payload = frame
-        if kind == RELEASE:
+        kind, flags, item, meta, payload = frame
+        if kind == RELEASE and not meta:
             self.ring.released = item
-        elif kind in (TASK, BATCH):
-            self.waiting.append((item, payload))
+        elif kind in WORK:
+            self.waiting.append((kind, flags, item, meta, payload))
         elif kind == PING and item != self.awaited_echo:
             write_all(REPLIES, frame_of(PING, item, b"", b""))
         elif kind == PING:
@@ -159,10 +165,14 @@ class Ring:
         frame = frame_of(kind, item, meta, payload)
         if not self.publish(frame):
             write_all(REPLIES, frame)
-            self.inbox.awaited_echo = item
-            write_all(REPLIES, frame_of(PING, item, b"", b""))
-            while self.inbox.awaited_echo is not None and self.inbox.take():
-                pass
+            self.await_echo(item)
+
+    def await_echo(self, item):
+        """Waits until the supervisor has taken what was sent on fd 4."""
+        self.inbox.awaited_echo = item
+        write_all(REPLIES, frame_of(PING, item, b"", b""))
+        while self.inbox.awaited_echo is not None and self.inbox.take():
+            pass
 
     def log(self, stream, data):
         """Puts what was printed into the ring, in the name of the item that is claimed."""
@@ -251,30 +261,11 @@ class Refusal(Exception):
         self.type_name, self.message, self.code = type_name, message, code
 
 
-HINTS = {
-    "generator": "return a list of what it yields", "async_generator": "return a list of what it yields",
-    "map": "return list(…) of it", "filter": "return list(…) of it", "range": "return list(…) of it",
-    "set": "return sorted(…) of it", "frozenset": "return sorted(…) of it", "bytes": "return .decode() or .hex() of it",
-    "datetime": "return .isoformat() of it", "date": "return .isoformat() of it", "Decimal": "return str(…) of it",
-    "ndarray": "return .tolist() of it", "int64": "return .item() of it", "float64": "return .item() of it",
-}
-
-
-def refuse_object(value):
-    hint = HINTS.get(type(value).__name__)
-    raise Refusal("TypeError", f"the function returned a value of type `{qualified(type(value))}`, "
-                  f"which JSON cannot express{'; ' + hint if hint else ''}")
-
-
-def refuse_float(value):
-    raise Refusal("ValueError", f"the function returned {value!r}, which JSON cannot express; return None or a string")
-
-
 class ScannerSettings:
     strict, object_hook, object_pairs_hook, parse_float, parse_int, parse_constant = True, None, None, float, int, float
 
 
-def make_codec():
+def make_codec(refuse_object):
     """(decode, encode, quote): JSON text to value, value to JSON text, string to JSON string.
 
     Straight from the C half of `json`, since importing all of it would double the time to start.
@@ -304,50 +295,6 @@ def make_codec():
     import json
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=refuse_object)
     return json.loads, encoder.encode, encoder.encode
-
-
-decode, encode, quote = make_codec()
-
-
-def encode_object(result):
-    """The JSON of a result that is no plain number, string, bool or None; awaits it first if it is awaitable."""
-    if hasattr(type(result), "__await__"):
-        result = wait_for(result)
-        if type(result) is float and result - result != 0:
-            refuse_float(result)
-    try:
-        return encode(result).encode()
-    except Refusal:
-        raise
-    except Exception as error:
-        raise Refusal(qualified(type(error)), f"the function returned a `{qualified(type(result))}` "
-                      f"that cannot be written as JSON: {message_of(error)}") from None
-
-
-event_loop = []
-
-
-def wait_for(awaitable):
-    """Runs an awaitable to its end, in one event loop that is kept."""
-    async def waiter():
-        return await awaitable
-
-    if not event_loop:
-        import asyncio
-        event_loop.append(asyncio.new_event_loop())
-        asyncio.set_event_loop(event_loop[0])
-    return event_loop[0].run_until_complete(waiter())
-
-
-def spread(function):
-    """`function` with an array spread over its parameters, or an object over its keywords."""
-    def call(value):
-        if type(value) is list:
-            return function(*value)
-        if type(value) is dict:
-            return function(**value)
-        raise TypeError(f"--starmap needs an array or an object for each item, not `{type(value).__name__}`")
-    return call
 
 
 def qualified(kind):
@@ -389,6 +336,7 @@ def shortened(text, limit):
 
 
 def error_fields(error):
+    """An error as type, message and trace."""
     if type(error) is Refusal:
         return {"type": error.type_name, "msg": shortened(error.message, 16384)}
     fields = {"type": shortened(qualified(type(error)), 1024), "msg": shortened(message_of(error), 16384)}
@@ -396,152 +344,14 @@ def error_fields(error):
     return fields if trace is None else {**fields, "trace": shortened(trace, 65536)}
 
 
-def describe(error):
+def describe(error, fields_of=error_fields):
     """The payload of an error reply."""
     if is_forked[0]:
         leave_child(error)
     try:
-        return encode(error_fields(error)).encode()
+        return encode(fields_of(error)).encode()
     except BaseException as broken:
         return b'{"type":"Exception","msg":"an error that cannot be described: %s"}' % type(broken).__name__.encode()
-
-
-def run(ring, function, values, item, is_timed):
-    """Calls `function` on each of `values`, which are the items from `item` on, and publishes each reply at once.
-
-    This is the one place where nanoseconds count; everything unusual goes to `ring.reply`.
-    """
-    memory, words, fence, clock, pack = ring.memory, ring.words, ring.fence, time.monotonic_ns, SMALL.pack_into
-    phase_, activity_, small_text = phase, activity, -1 if is_timed else SMALL_TEXT
-    at, base, last = ring.window()
-    kick_at = ring.kick_at
-    for value in values:
-        now = clock()
-        if now >= kick_at:
-            ring.kick()
-            now = clock()
-            kick_at = ring.kick_at = now + KICK_NS
-        words[1] = now
-        words[0] = item
-        head = OK_HEAD
-        phase_[0] = CALL
-        try:
-            result = function(value)
-            kind = type(result)
-            if kind is int:
-                text = b"%d" % result
-            elif kind is str:
-                text = quote(result).encode()
-            elif result is None:
-                text = b"null"
-            elif kind is bool:
-                text = b"true" if result else b"false"
-            elif kind is float:
-                text = repr(result).encode() if result - result == 0 else refuse_float(result)
-            else:
-                text = encode_object(result)
-        except BaseException as error:
-            head = ERR_HEAD
-            text = describe(error)
-        phase_[0] = LOOP
-        if activity_:
-            settle_activity(ring)
-            at, base, last = ring.window()
-        size = len(text)
-        if size <= small_text and at <= last:
-            pack(memory, at, head + size, item, text)
-            at += 16 + size
-            if fence:
-                fence.release()
-                fence.acquire()
-            words[2] = base + at
-        else:
-            meta = b'{"ns":%d}' % (clock() - now) if is_timed else b""
-            ring.reply(head >> 32, item, meta, text)
-            at, base, last = ring.window()
-        item += 1
-
-
-def run_alone(ring, function, item, line, is_timed):
-    """Runs one item of a batch that cannot be decoded as a whole: there are integers and depths Python cannot hold."""
-    try:
-        values = [decode(line.strip().decode())]
-    except Exception as error:
-        refusal = Refusal(qualified(type(error)), f"this item cannot be read: {message_of(error)}")
-        values = [None]
-
-        def function(_):
-            raise refusal
-    run(ring, function, values, item, is_timed)
-
-
-def run_batch(ring, function, item, payload, is_timed):
-    """Decodes a batch in one go and runs it."""
-    lines = payload.rstrip(b"\n")
-    phase[0] = LOOP
-    try:
-        values = decode("[" + lines.replace(b"\n", b",").decode() + "]")
-    except Exception:
-        for offset, line in enumerate(lines.split(b"\n")):
-            run_alone(ring, function, item + offset, line, is_timed)
-    else:
-        run(ring, function, values, item, is_timed)
-    # What a thread prints between batches goes to the descriptors, where the pipe limits it.
-    phase[0] = DIRECT
-    if activity:
-        settle_activity(ring)
-    ring.kick()
-
-
-def not_found(type_name, message, word, candidates):
-    import difflib
-    near = difflib.get_close_matches(word, candidates, 1)
-    return Refusal(type_name, message + (f"; did you mean `{near[0]}`?" if near else ""), 127)
-
-
-def import_file(path):
-    import importlib.util
-    full = os.path.abspath(path)
-    folder, file_name = os.path.split(full)
-    if not os.path.isfile(full):
-        siblings = os.listdir(folder) if os.path.isdir(folder) else []
-        raise not_found("FileNotFoundError", f"there is no file `{path}`", file_name, siblings)
-    if folder not in sys.path:
-        sys.path.insert(1, folder)
-    name = "poolctl_target" if file_name[:-3] in sys.modules else file_name[:-3]
-    spec = importlib.util.spec_from_file_location(name, full)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def import_by_name(name):
-    try:
-        __import__(name)
-        return sys.modules[name]
-    except ModuleNotFoundError as error:
-        if error.name is None or not (name + ".").startswith(error.name + "."):
-            raise
-        import pkgutil
-        parent, dot, _ = error.name.rpartition(".")
-        folders = getattr(sys.modules.get(parent), "__path__", []) if parent else None
-        candidates = [parent + dot + found.name for found in pkgutil.iter_modules(folders)]
-        reason = f"`{parent}` is no package" if folders == [] else f"on the path of {sys.executable}"
-        raise not_found("ModuleNotFoundError", f"no module `{error.name}` ({reason})", error.name, candidates) from None
-
-
-def find_function(target, path):
-    """Imports the target and follows the dotted path of the function in it."""
-    found = import_file(target) if target.endswith(".py") else import_by_name(target)
-    place = target
-    for name in path.split("."):
-        if not hasattr(found, name):
-            raise not_found("AttributeError", f"`{place}` has no function `{name}`", name, dir(found))
-        found = getattr(found, name)
-        place = f"{place}.{name}" if place != target else f"{target}:{name}"
-    if not callable(found):
-        raise Refusal("TypeError", f"`{place}` is not callable: it is a `{qualified(type(found))}`", 127)
-    return found
 
 
 def prepare_paths(target):
@@ -559,39 +369,27 @@ def prepare_paths(target):
     os.closerange(CLAIM, SCRIPT + 1)
 
 
-def serve(target, path):
+def start_ring():
+    """The ring, with prints going into it."""
     ring = Ring()
     sys.stdout = sys.__stdout__ = Printed(ring, 1, b"stdout").as_text()
     sys.stderr = sys.__stderr__ = Printed(ring, 2, b"stderr").as_text()
-    is_timed = os.environ.pop("POOLCTL_TIMING", "") == "1"
-    is_spread = os.environ.pop("POOLCTL_STARMAP", "") == "1"
-    prepare_paths(target)
-    os.register_at_fork(after_in_child=become_child)
-    try:
-        function = find_function(target, path)
-    except BaseException as error:
-        code = error.code if type(error) is Refusal else 126
-        bye = {"bye": "cannot start", "code": code, "err": error_fields(error)}
-        write_all(REPLIES, frame_of(BYE, 0, b"", encode(bye).encode()))
-        os._exit(code)
-    if is_spread:
-        function = spread(function)
-    hello = {"poolctl": 1, "caps": ["claim", "batch"], "functions": [path]}
+    return ring
+
+
+def say(kind, message):
+    write_all(REPLIES, frame_of(kind, 0, b"", encode(message).encode()))
+
+
+def say_hello(caps, **more):
+    hello = {"poolctl": 1, "caps": caps, **more}
     if os.environ.get("POOLCTL_INTERPRETER", sys.executable) != sys.executable:
         hello["executable"] = sys.executable  # behind a shim
-    write_all(REPLIES, frame_of(HELLO, 0, b"", encode(hello).encode()))
-    inbox = ring.inbox
-    while inbox.waiting or inbox.take():
-        if inbox.waiting:
-            run_batch(ring, function, *inbox.waiting.pop(0), is_timed)
-    for loop in event_loop:
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+    say(HELLO, hello)
 
 
-if __name__ == "__main__":
-    try:
-        serve(sys.argv[1], sys.argv[2])
-    except (BrokenPipeError, ConnectionResetError):
-        # Nobody listens any more.
-        phase[0] = DIRECT
+def give_up_start(error):
+    """Says why this worker cannot start, and ends."""
+    code = error.code if type(error) is Refusal else 126
+    say(BYE, {"bye": "cannot start", "code": code, "err": error_fields(error)})
+    os._exit(code)
