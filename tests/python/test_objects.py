@@ -154,7 +154,7 @@ class Objects(unittest.TestCase):
         self.assertEqual(worker.until_replies(1)[0].kind, ERR)
 
     def test_the_setup_comes_before_the_hello(self):
-        worker = self.start(setup={"argv": ["a", "b"], "initializer": pickle.dumps((os.putenv, ("A", "B"))),
+        worker = self.start(setup={"argv": ["a", "b"], "initializer": (pickle.dumps((os.putenv, ("A", "B"))), ()),
                                    "authkey": b"secret", "parent": ("MainProcess", os.getpid()), "name": "W"})
         worker.define("k1", pickle.dumps(eval))
 
@@ -167,7 +167,7 @@ class Objects(unittest.TestCase):
         self.assertEqual(worker.values(5), [["a", "b"], "W-1", b"secret", os.getpid(), False])
 
     def test_a_setup_that_raises_cannot_start(self):
-        worker = self.start(setup={"initializer": pickle.dumps((int, ("x",)))})
+        worker = self.start(setup={"initializer": (pickle.dumps((int, ("x",))), ())})
 
         worker.until_gone()
 

@@ -14,8 +14,8 @@ With POOLCTL_SETUP=1 the first frame is a constant, a pickled dict; all of its k
 | `main` | `("path", FILE)` or `("module", NAME)`: what `__main__` is for pickles, imported when one needs it |
 | `authkey`, `parent`, `name` | what `multiprocessing` says: bytes, (name, pid), and the beginning of this process's name |
 | `log_level` | of the logger of `multiprocessing` |
-| `initializer` | pickled (function, arguments), called before the hello |
-| `exit` | pickled (function, arguments), called at the end |
+| `initializer` | (pickle of (function, arguments), its buffers), called before the hello |
+| `exit` | the same, called at the end |
 """
 
 import _socket
@@ -409,7 +409,8 @@ def prepare(setup):
         multiprocessing.util.log_to_stderr(setup["log_level"])
     if setup.get("initializer"):
         phase[0] = DIRECT
-        function, arguments = loads(setup["initializer"])
+        data, buffers = setup["initializer"]
+        function, arguments = loads(data, buffers=buffers)
         function(*arguments)
 
 
@@ -425,7 +426,8 @@ def read_setup(inbox):
 
 def finish(ring, setup):
     if setup.get("exit"):
-        function, arguments = loads(setup["exit"])
+        data, buffers = setup["exit"]
+        function, arguments = loads(data, buffers=buffers)
         function(*arguments)
 
 

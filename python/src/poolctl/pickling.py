@@ -1,0 +1,187 @@
+"""What travels: calls, lists of calls, and the callables themselves, which are sent once and then named by a key."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from _thread import allocate_lock
+from collections import OrderedDict
+from importlib.util import find_spec
+from pickle import PickleBuffer, dumps, loads
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, Callable, Optional, Union
+
+from . import memfd
+from .errors import NotShareable
+
+# A buffer from this size on is not copied into the pickle; a pickle from this size on travels in a memfd.
+MIN_BUFFER_BYTES = MIN_MEMFD_BYTES = 1 << 17
+MAX_KEPT_CONSTANTS = 128
+ONE_CALL, MANY_CALLS, MANY_SPREAD = b"\0", b"\1", b"\2"
+
+
+class Large:
+    """A payload that travels in a memfd, which is made when its turn comes."""
+
+    __slots__ = ("buffers", "data")
+
+    def __init__(self, data: bytes, buffers: list[PickleBuffer]) -> None:
+        self.data, self.buffers = data, buffers
+
+    def __len__(self) -> int:
+        # It takes none of the credit for bytes.
+        return 0
+
+    def size(self) -> int:
+        return len(self.data) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+
+    def pack(self) -> int:
+        return memfd.pack(self.data, self.buffers)
+
+
+Payload = Union[bytes, Large]
+
+
+def dump(value: Any, kind: bytes = b"") -> Payload:
+    """`value` pickled, behind a byte that says what it is; with its large buffers outside of the pickle."""
+    buffers: list[PickleBuffer] = []
+
+    def keep(buffer: PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < MIN_BUFFER_BYTES:
+            return True
+        buffers.append(buffer)
+        return False
+
+    try:
+        data = dumps(value, 5, buffer_callback=keep)
+    except RuntimeError as error:
+        raise not_shareable(error) from None
+    if b"__main__" in data and has_cloudpickle():
+        # What is defined in the main module goes by value, so that workers need not import that module.
+        buffers.clear()
+        data = cloudpickle_dumps(value, keep)
+    data = kind + data
+    return Large(data, buffers) if buffers or len(data) >= MIN_MEMFD_BYTES else data
+
+
+def not_shareable(error: RuntimeError) -> Exception:
+    """What to say of an object of `multiprocessing` that only its own children could inherit."""
+    text = str(error)
+    if "through inheritance" not in text:
+        return error
+    return NotShareable(text, hint="give it to initargs of a multiprocessing.Pool, or use one of "
+                                   "multiprocessing.Manager(), whose proxies can be passed to any process")
+
+
+def has_cloudpickle() -> bool:
+    if not found:
+        found.append("cloudpickle" in sys.modules or find_spec("cloudpickle") is not None)
+    return found[0]
+
+
+found: list[bool] = []
+
+
+def cloudpickle_dumps(value: Any, keep: Optional[Callable[[PickleBuffer], bool]] = None) -> bytes:
+    import cloudpickle
+
+    data: bytes = cloudpickle.dumps(value, 5, buffer_callback=keep)
+    return data
+
+
+def dump_callable(function: Any) -> tuple[Payload, bool]:
+    """A callable pickled, and whether it stays the same for as long as it lives.
+
+    That holds for what is pickled by name, and for functions that carry no values. What a function refers to in the
+    main module is sent as it is at its first call.
+    """
+    kind = type(function)
+    if kind is FunctionType:
+        if not is_importable(function) and has_cloudpickle():
+            data = cloudpickle_dumps(function)
+            is_stable = not function.__closure__ and not function.__defaults__ and not function.__kwdefaults__
+            return (Large(data, []) if len(data) >= MIN_MEMFD_BYTES else data), is_stable
+        return dump(function), True
+    is_named = kind is type or kind is BuiltinFunctionType and isinstance(function.__self__, (ModuleType, type(None)))
+    try:
+        return dump(function), is_named
+    except NotShareable:
+        raise
+    except Exception:
+        if not has_cloudpickle():
+            raise
+        return cloudpickle_dumps(function), False
+
+
+def is_importable(function: Any) -> bool:
+    """Whether a function is found by its name, in a module that workers can import."""
+    if function.__module__ == "__main__":
+        return False
+    place: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split("."):
+        place = getattr(place, name, None)
+    return place is function
+
+
+class Constants:
+    """The keys of the callables that the server has.
+
+    - Those that stay the same are known by identity as long as they live.
+    - Others (a partial, a bound method, a closure) are pickled for each call, since they can change, and known by
+      their pickle: the last `MAX_KEPT_CONSTANTS` of them.
+    - Large ones are sent for one call (which may be a map of many items) and forgotten.
+    """
+
+    def __init__(self) -> None:
+        self.lock = allocate_lock()
+        self.by_identity: dict[int, tuple[Any, bytes]] = {}
+        self.by_pickle: OrderedDict[bytes, bytes] = OrderedDict()
+        self.count = 0
+        # Keys that nobody needs any more.
+        self.dropped: list[bytes] = []
+
+    def find(self, function: Any, define: Callable[[bytes, Payload], None]) -> bytes:
+        """The key of `function`; calls `define` if the server does not have it yet."""
+        known = self.by_identity.get(id(function))
+        if known is not None and known[0]() is function:
+            return known[1]
+        payload, is_stable = dump_callable(function)
+        with self.lock:
+            if is_stable:
+                return self.remember(function, payload, define)
+            if isinstance(payload, Large):
+                key = self.new_key()
+                define(key, payload)
+                self.dropped.append(key)
+                return key
+            found = self.by_pickle.get(payload)
+            if found is None:
+                found = self.by_pickle[payload] = self.new_key()
+                define(found, payload)
+                if len(self.by_pickle) > MAX_KEPT_CONSTANTS:
+                    self.dropped.append(self.by_pickle.popitem(last=False)[1])
+            else:
+                self.by_pickle.move_to_end(payload)
+            return found
+
+    def remember(self, function: Any, payload: Payload, define: Callable[[bytes, Payload], None]) -> bytes:
+        identity, key = id(function), self.new_key()
+        by_identity, dropped = self.by_identity, self.dropped
+
+        def forget(reference: Any) -> None:
+            known = by_identity.get(identity)
+            if known is not None and known[0] is reference:
+                del by_identity[identity]
+            dropped.append(key)
+
+        define(key, payload)
+        by_identity[identity] = weakref.ref(function, forget), key
+        return key
+
+    def new_key(self) -> bytes:
+        self.count += 1
+        return b"f%d" % self.count
+
+
+def load(view: Any, buffers: Any = ()) -> Any:
+    return loads(view, buffers=buffers)
