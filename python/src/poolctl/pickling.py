@@ -56,12 +56,26 @@ def dump(value: Any, kind: bytes = b"") -> Payload:
         data = dumps(value, 5, buffer_callback=keep)
     except RuntimeError as error:
         raise not_shareable(error) from None
+    except Exception as error:
+        # What has no name that others could import: a lambda, a local class.
+        buffers.clear()
+        data = dumped_by_value(value, keep, error)
     if b"__main__" in data and has_cloudpickle():
         # What is defined in the main module goes by value, so that workers need not import that module.
         buffers.clear()
         data = cloudpickle_dumps(value, keep)
     data = kind + data
     return Large(data, buffers) if buffers or len(data) >= MIN_MEMFD_BYTES else data
+
+
+def dumped_by_value(value: Any, keep: Callable[[PickleBuffer], bool], error: Exception) -> bytes:
+    """What plain pickle refused with `error`, by cloudpickle where that can; else the error."""
+    if not has_cloudpickle():
+        raise error
+    try:
+        return cloudpickle_dumps(value, keep)
+    except Exception:
+        raise error from None
 
 
 def not_shareable(error: RuntimeError) -> Exception:
