@@ -27,9 +27,6 @@ const PYTHON_WORKER: &[u8] =
 const PYTHON_OBJECTS: &[u8] =
     concat!(include_str!("../python/link.py"), include_str!("../python/objects.py")).as_bytes();
 
-/// The worker script for Python callables.
-const PYTHON_OBJECTS: &[u8] = include_bytes!("../python/poolctl_worker.py");
-
 /// Where a worker that may be a native one says so.
 const CONTROL_FD: i32 = 5;
 
