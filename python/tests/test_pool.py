@@ -12,7 +12,7 @@ import weakref
 from collections import Counter
 
 import tasks
-from support import PATIENCE, PoolTest, until
+from support import PATIENCE, PoolTest, children, descriptors, until
 
 import poolctl
 
@@ -126,7 +126,10 @@ class Calls(PoolTest):
         self.assertEqual(self.pool.apply(tasks.same, (1,)), 1)
 
     def test_what_multiprocessing_shares_by_inheritance_says_what_to_use(self):
-        for shared in (multiprocessing.Lock(), multiprocessing.Queue(), multiprocessing.Value("i")):
+        shareds = multiprocessing.Lock(), multiprocessing.Queue(), multiprocessing.Value("i")
+        # They come with a process of their own, which stays.
+        self.before = children(), len(descriptors())
+        for shared in shareds:
             with self.subTest(type(shared)), self.assertRaisesRegex(poolctl.NotShareable, "Manager"):
                 self.pool.apply(tasks.same, (shared,))
 

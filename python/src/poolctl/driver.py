@@ -38,6 +38,7 @@ import os
 import select
 import threading
 import time
+import weakref
 from _thread import allocate_lock, get_ident
 from collections import deque
 from concurrent.futures._base import PENDING
@@ -45,6 +46,7 @@ from typing import Any, Optional
 
 from .errors import ForkedPool
 from .frames import HEADER, HEADER_BYTES
+from .future import SETTLING, STARTING
 from .server import Server
 
 NOBODY, READER, CLOSED = None, "reader", "closed"
@@ -81,7 +83,8 @@ class Driver:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.start = self.end = 0
         self.descriptors: deque[int] = deque()
-        self.pid = os.getpid()
+        self.is_forked = False
+        remember(self)
 
     # What the subclass knows.
 
@@ -373,8 +376,22 @@ class Driver:
         else:
             self.leader = NOBODY
 
+    # Forks.
+
+    def become_copy(self) -> None:
+        """In a forked copy of this process: what was copied is of no use, and the socket is the other's."""
+        self.door._at_fork_reinit()
+        self.is_forked = self.has_ended = True
+        self.leader = CLOSED
+        self.outbox.clear()
+        self.socket.close()
+        for descriptor in (self.poke_end, self.poke_start, *self.descriptors):
+            os.close(descriptor)
+        self.descriptors.clear()
+        self.server.pid = None
+
     def check_fork(self) -> None:
-        if os.getpid() != self.pid:
+        if self.is_forked:
             raise ForkedPool("the pool belongs to the process that this one was forked from",
                              hint="make a pool in this process")
 
@@ -383,6 +400,8 @@ class Driver:
 
         From inside a leader (a callback of unpickling, say) only the first half can be done: the process goes by itself.
         """
+        if self.is_forked:
+            return
         try:
             self.socket.shutdown(_socket.SHUT_RDWR)
         except OSError:
@@ -407,3 +426,23 @@ class Driver:
         self.server.close()
         for descriptor in (self.poke_end, self.poke_start, *self.descriptors):
             os.close(descriptor)
+
+
+# The connections of this process, and whether forked copies of it are told.
+alive: weakref.WeakSet[Driver] = weakref.WeakSet()
+told: list[bool] = []
+
+
+def remember(driver: Driver) -> None:
+    alive.add(driver)
+    if not told:
+        told.append(True)
+        os.register_at_fork(after_in_child=after_fork)
+
+
+def after_fork() -> None:
+    for lock in (SETTLING, STARTING):
+        lock._at_fork_reinit()
+    for driver in list(alive):
+        driver.become_copy()
+    alive.clear()

@@ -116,6 +116,7 @@ def lost(session: Any) -> BaseException:
 
 def not_running(session: Any) -> BaseException:
     """Why nothing can be submitted."""
+    session.check_fork()
     if session.is_closing:
         return session.manner.not_running()  # type: ignore[no-any-return]
     if session.broken:
