@@ -81,7 +81,10 @@ pub(crate) struct Map {
 /// A frame that waits for its turn.
 #[derive(Debug)]
 struct Reply {
+    /// Other frames, then the result.
     bytes: Vec<u8>,
+    /// Where the result begins.
+    start: usize,
     memfd: Option<Arc<OwnedFd>>,
 }
 
@@ -215,19 +218,21 @@ impl Client {
         write_raw_batch(self.stream.outbox.bytes(), Kind::Batch, id, &meta, lines);
     }
 
-    /// Sends the result of one item: at once, or when it is its turn in its map.
+    /// Sends the result of one item, behind frames that belong to it: at once, or when it is its turn in its map.
     pub(crate) fn send_result(
         &mut self,
         id: u64,
         meta: &ResultMeta,
+        before: Vec<u8>,
         payload: &[u8],
         memfd: Option<Arc<OwnedFd>>,
     ) {
-        let mut bytes = Vec::new();
+        let mut bytes = before;
         let flags = if memfd.is_some() { FLAG_IN_MEMFD } else { 0 };
+        let start = bytes.len();
         let text = if *meta == ResultMeta::default() { Vec::new() } else { to_json(meta) };
         Frame::write(&mut bytes, Kind::Result, flags, id, &text, payload);
-        let reply = Reply { bytes, memfd };
+        let reply = Reply { bytes, start, memfd };
         let Some((index, map)) = meta.index.and_then(|index| Some((index, self.maps.get_mut(&id)?))) else {
             return self.send_reply(reply);
         };
@@ -247,12 +252,14 @@ impl Client {
         due.into_iter().for_each(|reply| self.send_reply(reply));
     }
 
-    fn send_reply(&mut self, reply: Reply) {
+    fn send_reply(&mut self, mut reply: Reply) {
         match reply.memfd {
             None => self.stream.outbox.bytes().extend_from_slice(&reply.bytes),
             Some(memfd) => {
+                let result = reply.bytes.split_off(reply.start);
+                self.stream.outbox.bytes().extend_from_slice(&reply.bytes);
                 // A stream that is gone is noticed when it is read.
-                if let Err(error) = self.stream.outbox.send_with(reply.bytes, vec![Attachment::File(memfd)]) {
+                if let Err(error) = self.stream.outbox.send_with(result, vec![Attachment::File(memfd)]) {
                     tracing::debug!(client = self.id.0, %error, "cannot send");
                 }
             }
@@ -264,7 +271,7 @@ impl Client {
         let mut bytes = Vec::new();
         // What it is stands in the meta, since the payload is the object itself.
         Frame::write(&mut bytes, Kind::Result, FLAG_IN_MEMFD, id, payload, b"");
-        self.send_reply(Reply { bytes, memfd: Some(memfd) });
+        self.send_reply(Reply { bytes, start: 0, memfd: Some(memfd) });
     }
 
     /// Ends a map whose items have all ended.

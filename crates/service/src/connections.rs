@@ -3,13 +3,14 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use poolctl_protocol::client::{
     CLIENT_PROTOCOL_VERSION, ErrorCode, Limits, NO_REQUEST, ServerHello, to_json,
 };
 use poolctl_protocol::{Frame, Kind, MAX_BODY_BYTES};
-use poolctl_supervisor::Stop;
 use poolctl_supervisor::channel::{Filled, Inbox};
+use poolctl_supervisor::{Stop, now};
 use poolctl_sys::named::{self, Peer};
 use poolctl_sys::poller::{Interest, Ready};
 use poolctl_sys::{process, transfer};
@@ -18,11 +19,14 @@ use crate::client::Client;
 use crate::ledger::ClientId;
 use crate::pool::Pool;
 use crate::requests::Broken;
-use crate::server::{CLIENT, Server, error};
+use crate::server::{CLIENT, FIRST_LISTENER, Server, error};
 use crate::stream::Stream;
 
 /// How many times one wake-up reads, so that one client cannot starve the others.
 const READS_PER_WAKE: usize = 4;
+
+/// For how long nobody is accepted when there are no descriptors left.
+const LISTENING_REST: Duration = Duration::from_millis(500);
 
 impl Server {
     /// Sends what waits for clients, and gives credit for what has ended.
@@ -90,9 +94,9 @@ impl Server {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    // No descriptors left: who waits is taken in when somebody goes.
+                    // No descriptors left: who waits is taken in later.
                     tracing::warn!(%error, "cannot accept a client");
-                    return;
+                    return self.rest_listening();
                 }
             };
             let refusal = match named::peer(stream.as_fd()) {
@@ -115,6 +119,30 @@ impl Server {
                     tracing::warn!(why, "a client is turned away");
                     turn_away(stream, ErrorCode::NotPermitted, &why);
                 }
+            }
+        }
+    }
+
+    /// Listens no more for a while: who waits would be told again and again.
+    fn rest_listening(&mut self) {
+        for (listener, _) in &self.listeners {
+            if let Err(error) = self.poller.remove(listener.as_fd()) {
+                tracing::debug!(%error, "a listener was not watched any more");
+            }
+        }
+        self.listens_again = Some(now() + LISTENING_REST);
+    }
+
+    /// Listens again when its rest is over.
+    pub(crate) fn listen_again(&mut self) {
+        if self.listens_again.is_none_or(|again| again > now()) {
+            return;
+        }
+        self.listens_again = None;
+        for (number, (listener, _)) in self.listeners.iter().enumerate() {
+            let token = FIRST_LISTENER + number as u64;
+            if let Err(error) = self.poller.add(listener.as_fd(), token, Interest::Read) {
+                tracing::error!(%error, "cannot listen");
             }
         }
     }

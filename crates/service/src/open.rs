@@ -113,7 +113,6 @@ pub(crate) fn config_of(
         return Err(OpenError::BadVariable { name: name.clone() });
     }
     let is_command = matches!(spec.target, TargetSpec::Command { .. });
-    let counts_calls = matches!(spec.target, TargetSpec::Objects { .. });
     let milliseconds = Duration::from_millis;
     let engine = EngineConfig {
         slots: workers,
@@ -126,8 +125,7 @@ pub(crate) fn config_of(
         timeout: spec.timeout_ms.map_or(Timeout::Never, |most| Timeout::After(milliseconds(most))),
         grace: milliseconds(spec.grace_ms),
         start_timeout: milliseconds(spec.start_timeout_ms),
-        // Where items are many calls at once, the worker counts.
-        max_tasks: spec.max_tasks.filter(|_| !counts_calls),
+        max_tasks: spec.max_tasks,
         idle_timeout: spec.idle_timeout_ms.map(milliseconds),
         halt: None,
         delay: Duration::ZERO,
@@ -167,7 +165,7 @@ fn target_of(
             if let (Some(key), None) = (key, &setup) {
                 return Err(OpenError::NoSetup { key: key.clone() });
             }
-            Target::Objects { interpreter: interpreter(named), setup, max_calls: spec.max_tasks }
+            Target::Objects { interpreter: interpreter(named), setup }
         }
         TargetSpec::Native { function, argv } => {
             let argv = match (argv.is_empty(), &around.stock_worker) {

@@ -107,7 +107,8 @@ impl Pool {
 
     /// Whether it has ended, and nobody can be told anything more of it.
     pub(crate) fn is_over(&self) -> bool {
-        self.supervisor.is_none() && (self.is_closing || self.is_stopped)
+        // One that ended by itself stays, to say why, until somebody closes it.
+        self.supervisor.is_none() && self.is_closing
     }
 
     /// Whether nothing is queued and nothing runs.
@@ -122,7 +123,7 @@ impl Pool {
         self.refuse_all_if_ended(clients);
         self.feed(clients);
         self.seal_if_closing();
-        let Some(supervisor) = &mut self.supervisor else { return };
+        let Some(supervisor) = &mut self.supervisor else { return self.answer(clients) };
         let mut sink = PoolSink {
             pool: self.number,
             owner: self.owner,

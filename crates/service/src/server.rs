@@ -31,7 +31,7 @@ use crate::stream::Stream;
 /// The poller's numbers for what is no client and no pool.
 const WAKER: u64 = 0;
 const PARENT: u64 = 1;
-const FIRST_LISTENER: u64 = 16;
+pub(crate) const FIRST_LISTENER: u64 = 16;
 
 /// Those of clients and pools have one of these bits.
 pub(crate) const CLIENT: u64 = 1 << 62;
@@ -65,6 +65,8 @@ pub struct Server {
     pub(crate) only: Option<ClientId>,
     pub(crate) next_client: u64,
     next_pool: u64,
+    /// When it listens again, having had no descriptors left.
+    pub(crate) listens_again: Option<Moment>,
     phase: Phase,
     /// When a drain becomes an end.
     overdue: Option<Moment>,
@@ -99,6 +101,7 @@ impl Server {
             only: None,
             next_client: 1,
             next_pool: 1,
+            listens_again: None,
             phase: Phase::Serving,
             overdue: None,
             ending: Vec::new(),
@@ -157,6 +160,7 @@ impl Server {
         loop {
             self.turn_pools();
             self.end_what_is_overdue();
+            self.listen_again();
             self.send_all();
             if self.phase == Phase::Ending && self.pools.is_empty() {
                 self.say_goodbye();
@@ -239,7 +243,8 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let pools = self.pools.iter().filter_map(|pool| pool.rests_until);
-        let due = pools.chain(self.locks.next_deadline()).chain(self.overdue).min()?;
+        let due =
+            pools.chain(self.locks.next_deadline()).chain(self.overdue).chain(self.listens_again).min()?;
         Some(due - now())
     }
 
@@ -293,8 +298,11 @@ impl Server {
                 .rev()
                 .find(|pool| pool.name.as_ref() == Some(&name) && !pool.is_closing);
             let number = match now_open {
-                Some(pool) if pool.spec == spec => continue,
-                Some(pool) if (PoolSpec { workers: pool.spec.workers, ..spec.clone() }) == pool.spec => {
+                Some(pool) if pool.spec == spec && pool.refusal().is_none() => continue,
+                Some(pool)
+                    if (PoolSpec { workers: pool.spec.workers, ..spec.clone() }) == pool.spec
+                        && pool.refusal().is_none() =>
+                {
                     pool.resize(crate::open::workers_of(&spec));
                     pool.spec = spec;
                     continue;
@@ -383,6 +391,7 @@ impl Server {
     }
 
     fn stop_listening(&mut self) {
+        self.listens_again = None;
         for (listener, _) in self.listeners.drain(..) {
             if let Err(error) = self.poller.remove(listener.as_fd()) {
                 tracing::debug!(%error, "a listener was not watched any more");

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_protocol::client::{NO_REQUEST, OutcomeName, ResultMeta, to_json};
-use poolctl_protocol::{Kind, MAX_BODY_BYTES};
+use poolctl_protocol::{Frame, Kind, MAX_BODY_BYTES};
 use poolctl_supervisor::{
-    Attempt, Exit, Form, GaveUp, Item, ItemRange, Level, Moment, NestedOutcome, Notice, Outcome, RemoteError,
-    Report, Results, Sink, Stream, TaskError, WorkerId,
+    Attempt, Exit, Form, GaveUp, Item, ItemRange, Level, Moment, NestedOutcome, Notice, Outcome, Output,
+    RemoteError, Report, Results, Sink, Stream, TaskError, WorkerId,
 };
 
 use crate::client::Client;
@@ -219,7 +219,8 @@ impl PoolSink<'_> {
         let text = String::from_utf8_lossy(bytes);
         tracing::debug!(target: "poolctl::worker", pool = self.pool, %worker, ?stream, text = text.trim_end());
         if let Some(client) = self.owner.and_then(|owner| self.clients.tell(owner)) {
-            tell_output(client, NO_REQUEST, stream, Some(worker), bytes);
+            let place = Place { client: client.id, id: NO_REQUEST, index: None };
+            write_output(client.stream.outbox.bytes(), place, stream, Some(worker), bytes);
         }
     }
 
@@ -271,7 +272,7 @@ fn tell_run(client: &mut Client, place: Place, count: u32, results: Results<'_>)
             for (at, result) in (0..).zip(each_of(results, count)) {
                 let place = place.plus(at);
                 let meta = ResultMeta { index: place.index, ..ResultMeta::default() };
-                client.send_result(place.id, &meta, result, None);
+                client.send_result(place.id, &meta, Vec::new(), result, None);
             }
             client.end_map(place.id);
         }
@@ -291,18 +292,20 @@ fn each_of(results: Results<'_>, count: u32) -> impl Iterator<Item = &[u8]> {
 /// Tells all that is known of one item.
 fn tell_report(client: &mut Client, pool: u64, place: Place, report: Report) {
     let Report { outcome, attempts, mut attempt, .. } = report;
-    for (stream, output) in [(Stream::Stdout, &attempt.stdout), (Stream::Stderr, &attempt.stderr)] {
-        if output.is_empty() {
-            continue;
-        }
-        match output.to_vec() {
-            Ok(bytes) => tell_output(client, place.id, stream, attempt.worker, &bytes),
-            Err(error) => tracing::warn!(pool, %error, "what an item printed cannot be read back"),
-        }
+    let mut printed = Vec::new();
+    let mut add = |stream, output: &Output| match output.to_vec() {
+        Ok(bytes) => write_output(&mut printed, place, stream, attempt.worker, &bytes),
+        Err(error) => tracing::warn!(pool, %error, "what an item printed cannot be read back"),
+    };
+    add(Stream::Stdout, &attempt.stdout);
+    if outcome != Outcome::Ok {
+        // Of a command this is what it wrote before it failed; of others nothing.
+        add(Stream::Stdout, &attempt.out);
     }
+    add(Stream::Stderr, &attempt.stderr);
     let mut meta = ResultMeta { index: place.index, ..ResultMeta::default() };
     if outcome == Outcome::Ok {
-        tell_value(client, place, &meta, &mut attempt);
+        tell_value(client, place, &meta, &mut attempt, printed);
     } else {
         meta.outcome = Some(name_of(outcome));
         meta.attempts = Some(attempts);
@@ -312,36 +315,36 @@ fn tell_report(client: &mut Client, pool: u64, place: Place, report: Report) {
         meta.ms = attempt.wall.map(|wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
         meta.oom = attempt.out_of_memory;
         let error = error_of(outcome, attempt);
-        client.send_result(place.id, &meta, &error_bytes(&error), None);
+        client.send_result(place.id, &meta, printed, &to_json(&error), None);
     }
     client.end_map(place.id);
 }
 
 /// Tells the result of one item that is ok.
-fn tell_value(client: &mut Client, place: Place, meta: &ResultMeta, attempt: &mut Attempt) {
+fn tell_value(client: &mut Client, place: Place, meta: &ResultMeta, attempt: &mut Attempt, printed: Vec<u8>) {
     let size = attempt.out.len();
     if client.stream.passes_descriptors()
         && let Some(memfd) = attempt.out.take_memfd()
     {
-        return client.send_result(place.id, meta, b"", Some(Arc::new(memfd)));
+        return client.send_result(place.id, meta, printed, b"", Some(Arc::new(memfd)));
     }
     let largest = MAX_BODY_BYTES as u64 - 1024;
     let failure = if size > largest {
         named("TooLarge", format!("the result has {size} bytes, and a frame at most {largest}"))
     } else {
         match attempt.out.to_vec() {
-            Ok(bytes) => return client.send_result(place.id, meta, &bytes, None),
+            Ok(bytes) => return client.send_result(place.id, meta, printed, &bytes, None),
             Err(error) => named("LostResult", format!("the result cannot be read back: {error}")),
         }
     };
     let meta = ResultMeta { outcome: Some(OutcomeName::Failed), ..meta.clone() };
-    client.send_result(place.id, &meta, &error_bytes(&failure), None);
+    client.send_result(place.id, &meta, printed, &to_json(&failure), None);
 }
 
 /// Tells that `count` items from a place on were not run, or stopped.
 pub(crate) fn tell_not_run(client: &mut Client, place: Place, count: u64, attempts: u32, end: Option<&End>) {
     let (outcome, error) = why_not_run(end);
-    let error = error_bytes(&error);
+    let error = to_json(&error);
     for at in 0..count {
         let place = place.plus(at);
         let meta = ResultMeta {
@@ -350,7 +353,7 @@ pub(crate) fn tell_not_run(client: &mut Client, place: Place, count: u64, attemp
             attempts: (attempts > 0).then_some(attempts),
             ..ResultMeta::default()
         };
-        client.send_result(place.id, &meta, &error, None);
+        client.send_result(place.id, &meta, Vec::new(), &error, None);
     }
     client.end_map(place.id);
 }
@@ -370,15 +373,16 @@ fn nested_outcome(report: Report) -> NestedOutcome {
     }
 }
 
-fn tell_output(client: &mut Client, id: u64, stream: Stream, worker: Option<WorkerId>, bytes: &[u8]) {
+/// Writes log frames with what was printed.
+fn write_output(out: &mut Vec<u8>, place: Place, stream: Stream, worker: Option<WorkerId>, bytes: &[u8]) {
     let name = match stream {
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
     };
     let worker = worker.map(|worker| worker.to_string());
-    let meta = serde_json::json!({ "stream": name, "worker": worker }).to_string();
+    let meta = serde_json::json!({ "stream": name, "worker": worker, "index": place.index }).to_string();
     for piece in bytes.chunks(PIECE_BYTES) {
-        client.send(Kind::Log, id, meta.as_bytes(), piece);
+        Frame::write(out, Kind::Log, 0, place.id, meta.as_bytes(), piece);
     }
 }
 
@@ -429,10 +433,6 @@ fn error_of(outcome: Outcome, attempt: Attempt) -> RemoteError {
 /// An error of our own.
 pub(crate) fn named(type_name: &str, msg: String) -> RemoteError {
     RemoteError { type_name: type_name.to_owned(), msg, trace: None, retry: None, more: None }
-}
-
-fn error_bytes(error: &RemoteError) -> Vec<u8> {
-    to_json(error)
 }
 
 /// An error with its sources, in one line.

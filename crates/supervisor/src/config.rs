@@ -87,8 +87,6 @@ pub enum Target {
         interpreter: Vec<u8>,
         /// What a worker gets before its hello.
         setup: Option<Arc<Constant>>,
-        /// A worker is replaced when it has called functions so often.
-        max_calls: Option<u64>,
     },
 }
 

@@ -215,13 +215,12 @@ impl Launcher {
                 let wants = Wants { function: None, form: Payloads::Json };
                 self.with_script(self.framed(argv, wants, env, now)?)
             }
-            Target::Objects { interpreter, setup, max_calls } => {
+            Target::Objects { interpreter, setup } => {
                 let script = format!("/proc/self/fd/{SCRIPT_FD}").into_bytes();
                 let argv = vec![interpreter.clone(), script, b"--objects".to_vec()];
                 let mut env = worker_env(slot, "frame", (3, 4));
                 env.push(("POOLCTL_INTERPRETER", self.program.1.display().to_string()));
                 env.extend(setup.is_some().then(|| ("POOLCTL_SETUP", "1".to_owned())));
-                env.extend(max_calls.map(|calls| ("POOLCTL_MAX_CALLS", calls.to_string())));
                 let wants = Wants { function: None, form: Payloads::Raw };
                 let mut warm = self.framed(argv, wants, env, now)?;
                 if let (Link::Frames(link), Some(setup)) = (&mut warm.link, setup) {
