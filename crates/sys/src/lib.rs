@@ -17,6 +17,7 @@ pub mod fork_mark;
 pub mod futex;
 pub mod inherited;
 pub mod limits;
+pub mod listening;
 pub mod mapping;
 pub mod memfd;
 pub mod named;

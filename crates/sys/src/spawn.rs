@@ -122,6 +122,8 @@ pub struct Spawner {
     null: File,
     not_default: Vec<i32>,
     terminal: Option<File>,
+    /// Whether programs lead sessions of their own, without a terminal.
+    leads_session: bool,
     plan: Plan,
 }
 
@@ -134,7 +136,8 @@ impl Spawner {
         let prepare = |source| SpawnError::new(Stage::Prepare, source);
         let null = File::options().read(true).write(true).open("/dev/null").map_err(prepare)?;
         let stack = Stack::new().map_err(prepare)?;
-        Ok(Self { stack, null, not_default: signals::not_default(), terminal: None, plan: Plan::default() })
+        let not_default = signals::not_default();
+        Ok(Self { stack, null, not_default, terminal: None, leads_session: false, plan: Plan::default() })
     }
 
     /// Gives each program it starts the foreground of `terminal`, the controlling one of this session, before the program
@@ -146,6 +149,12 @@ impl Spawner {
         Self { terminal: Some(terminal), ..self }
     }
 
+    /// Lets each program it starts lead a session of its own, which has no terminal: for what goes on in the background.
+    #[must_use]
+    pub fn in_own_session(self) -> Self {
+        Self { leads_session: true, ..self }
+    }
+
     /// Starts `command`. Blocks until the program is executed or failed to be (some 0.3 ms).
     ///
     /// # Errors
@@ -154,6 +163,7 @@ impl Spawner {
         let null = self.null.as_raw_fd();
         let terminal = self.terminal.as_ref().map(AsRawFd::as_raw_fd);
         self.plan.prepare(command, null, terminal, &self.not_default)?;
+        self.plan.leads_session = self.leads_session;
         let mut pidfd: RawFd = -1;
         let pid = {
             let _blocked = AllSignalsBlocked::new().map_err(|e| SpawnError::new(Stage::Prepare, e))?;

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     parent: Option<Pid>,
     /// Whose foreground the child's group becomes.
     terminal: Option<RawFd>,
+    /// Whether the child leaves the session of its parent.
+    pub(super) leads_session: bool,
     failure: Cell<Option<(Stage, i32)>>,
 }
 
@@ -132,7 +134,12 @@ pub(super) extern "C" fn run(plan: *mut c_void) -> c_int {
 
 /// Takes every step. Comes back only with what failed.
 fn follow(plan: &Plan) -> (Stage, Errno) {
-    if let Err(errno) = rustix::process::setpgid(None, None) {
+    // Who leads a session leads a group as well.
+    let group = match plan.leads_session {
+        true => rustix::process::setsid().map(drop),
+        false => rustix::process::setpgid(None, None),
+    };
+    if let Err(errno) = group {
         return (Stage::Group, errno);
     }
     if let Some(terminal) = plan.terminal {

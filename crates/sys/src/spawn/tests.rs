@@ -80,6 +80,25 @@ fn the_child_leads_a_group_of_its_own() {
 }
 
 #[test]
+fn a_child_in_the_background_leads_a_session() {
+    let (read, write) = pipe::pair().unwrap();
+    let argv = [SH, c"-c", c"cut -d' ' -f1,5,6 /proc/$$/stat >&3"];
+    let child = Spawner::new()
+        .unwrap()
+        .in_own_session()
+        .spawn(&Command { fds: &[(write.as_fd(), 3)], env: &[c"PATH=/usr/bin:/bin"], ..command(SH, &argv) })
+        .unwrap();
+    drop(write);
+
+    let text = read_to_end(&read);
+    child.wait_for_end(None).unwrap();
+
+    let pid = child.pid();
+    assert_eq!(text, format!("{pid} {pid} {pid}\n"));
+    child.reap().unwrap();
+}
+
+#[test]
 fn signals_are_default_and_unblocked_whatever_they_are_here() {
     let thread = std::thread::spawn(|| {
         signals::block_all().unwrap();
