@@ -22,6 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use poolctl_service::RuntimeDirectoryError;
 use poolctl_supervisor::resolve;
 use poolctl_types::ExitCode;
 
@@ -34,7 +35,7 @@ use command::{Command, Fate, Running, StartError};
 
 pub(crate) use deadlock::stuck;
 pub(crate) use name::{Kind, Name, Object};
-pub(crate) use place::{Place, PlaceError};
+pub(crate) use place::Place;
 pub(crate) use record::{Party, Run};
 pub(crate) use table::{State, Table};
 
@@ -302,7 +303,7 @@ fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failu
 }
 
 /// No place for locks, and what mends it.
-pub(crate) fn no_place(error: PlaceError) -> Failure {
+pub(crate) fn no_place(error: RuntimeDirectoryError) -> Failure {
     let hint = error.hint();
     Failure::new(ExitCode::BadConfig, error).hint(hint)
 }

@@ -4,7 +4,11 @@
 
 #![forbid(unsafe_code)]
 
+mod installation;
+mod runtime_directory;
 mod spec;
+mod systemd;
+mod tenure;
 
 mod template;
 
@@ -37,4 +41,8 @@ pub use control::{Allowed, Control, Controller, ReadPools, Reload, Setup};
 pub use descriptors::Ends;
 pub use open::OpenError;
 pub use server::Server;
+pub use installation::{NoProgram, executable, run_id, sibling};
+pub use runtime_directory::{RuntimeDirectoryError, runtime_directory};
 pub use spec::{FramingSpec, OnWorkerDeath, PoolSpec, TargetSpec};
+pub use systemd::{Passed, PassedError, Readiness, passed_sockets};
+pub use tenure::{LogPlace, Record, Tenure, TenureError, read_record};

@@ -17,6 +17,12 @@ use crate::named::{Peer, peer};
 /// The longest path of a socket, in bytes.
 pub const MAX_PATH_BYTES: usize = 107;
 
+/// Opens a directory and nothing else, as flags of open(2).
+pub const DIRECTORY_ITSELF: i32 = libc::O_DIRECTORY;
+
+/// Opens what is there, and not what a symbolic link leads to, as flags of open(2).
+pub const NO_LINK: i32 = libc::O_NOFOLLOW;
+
 /// How many connections may wait to be accepted; more than `somaxconn` are that many.
 const BACKLOG: i32 = 4096;
 
