@@ -160,7 +160,7 @@ const FLOORS: [Floor; 18] = [
     },
     Floor {
         folder: "bin/poold",
-        package: "poolctl-service",
+        package: "poold",
         holds: "named pools as a service",
         imports: BINARY,
         safety: Unsafe::Forbidden,
