@@ -10,6 +10,8 @@ mod spec;
 mod systemd;
 mod tenure;
 
+mod connection;
+
 mod template;
 
 mod open;
@@ -41,7 +43,12 @@ pub use control::{Allowed, Control, Controller, ReadPools, Reload, Setup};
 pub use descriptors::Ends;
 pub use open::OpenError;
 pub use server::Server;
+pub use connection::{
+    Alive, Arrival, ConnectError, Connection, LastDeath, MapEnd, Mapping, Order, Pool, PoolStats, Reading,
+    RequestError, Running, Stats, TaskEnd,
+};
 pub use installation::{NoProgram, executable, run_id, sibling};
+pub use poolctl_protocol::client::{ErrorBody, ErrorCode, Form, OutcomeName, ResultMeta};
 pub use runtime_directory::{RuntimeDirectoryError, runtime_directory};
 pub use spec::{FramingSpec, OnWorkerDeath, PoolSpec, TargetSpec};
 pub use systemd::{Passed, PassedError, Readiness, passed_sockets};
