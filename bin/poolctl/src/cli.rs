@@ -16,6 +16,9 @@ use crate::lock::{self, LockArgs, SemaphoreArgs};
 use crate::locks::{self, LocksArgs};
 use crate::map::{self, MapArgs, SEPARATORS};
 use crate::serve::{self, ServeArgs};
+use crate::service::{
+    self, ExplainArgs, LogsArgs, ReloadArgs, ScaleArgs, StartArgs, StatusArgs, StopArgs, TopArgs, WaitArgs,
+};
 use crate::stderr::say;
 
 const EXAMPLES: &str = "\
@@ -26,6 +29,7 @@ Examples:
   poolctl map --lines 'jq --unbuffered -c .key' < x.jsonl  an unmodified filter, kept warm
   poolctl apply add 2 3                                    one task
   poolctl lock deploy -- ./deploy.sh                       one at a time, in whatever shell
+  poolctl start && poolctl status                          pools that stay warm, for many programs
 ";
 
 /// Runs work through pools of worker processes, and loses nothing when one of them dies.
@@ -52,6 +56,24 @@ enum Command {
     Locks(LocksArgs),
     /// Serve the client protocol to the program that started this one, and go when it goes
     Serve(ServeArgs),
+    /// Start poold, which keeps named pools warm for many clients
+    Start(StartArgs),
+    /// End poold: what is queued and running is finished
+    Stop(StopArgs),
+    /// Show how poold and its pools stand
+    Status(StatusArgs),
+    /// The same again and again
+    Top(TopArgs),
+    /// Wait until a pool of poold has nothing to do; 1 if something failed meanwhile
+    Wait(WaitArgs),
+    /// Change how many workers a pool of poold has at most
+    Scale(ScaleArgs),
+    /// Have poold read its configuration again
+    Reload(ReloadArgs),
+    /// Show where the log of poold is, and its last lines
+    Logs(LogsArgs),
+    /// Say in words how a pool of poold stands, or what an exit code means
+    Explain(ExplainArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -79,6 +101,15 @@ pub(crate) fn run() -> End {
         Command::Semaphore(args) => lock::run_permitted(&args),
         Command::Locks(args) => locks::list(&args),
         Command::Serve(args) => serve::serve(&args),
+        Command::Start(args) => service::start(&args),
+        Command::Stop(args) => service::stop(&args),
+        Command::Status(args) => service::status(&args),
+        Command::Top(args) => service::top(&args),
+        Command::Wait(args) => service::wait(&args),
+        Command::Scale(args) => service::scale(&args),
+        Command::Reload(args) => service::reload(&args),
+        Command::Logs(args) => service::logs(&args),
+        Command::Explain(args) => service::explain(&args),
         Command::Config(ConfigCommand::Show(args)) => config::show(&args).map(End::from),
         Command::Completions(args) => completions::print(&args).map(End::from),
     };
@@ -136,13 +167,16 @@ mod tests {
         assert_eq!(apart(&["x", "map", "--", "cmd", ":::", "-1"]), "x map -- cmd ::: -1");
     }
 
+    const SERVICE: [&str; 9] =
+        ["start", "stop", "status", "top", "wait", "scale", "reload", "logs", "explain"];
+
     #[test]
     fn help_starts_with_examples_everywhere() {
         let mut command = Cli::command();
         let top = command.render_long_help().to_string();
 
         assert!(top.starts_with("Examples:\n"), "{top}");
-        for name in ["map", "apply", "functions", "lock", "semaphore", "locks", "serve"] {
+        for name in ["map", "apply", "functions", "lock", "semaphore", "locks", "serve"].iter().chain(&SERVICE) {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.starts_with("Examples:\n"), "{help}");
         }

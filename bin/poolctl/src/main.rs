@@ -17,6 +17,7 @@ mod map;
 mod nearest;
 mod own_process;
 mod serve;
+mod service;
 mod stderr;
 mod value;
 

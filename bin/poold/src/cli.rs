@@ -37,6 +37,9 @@ pub(crate) struct Cli {
     /// Append the log to this file instead of stderr
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
+    /// Append it to this file where neither --log nor the configuration says otherwise
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) else_log: Option<PathBuf>,
     /// The form of the log [default: text]
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) log_format: Option<LogFormat>,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use poolctl_service::{
     Allowed, Control, Controller, Passed, PassedError, Readiness, Record, RuntimeDirectoryError, Server,
-    Setup, Tenure, TenureError, executable, passed_sockets, run_id, runtime_directory, sibling,
+    Setup, Tenure, TenureError, executable, passed_sockets, run_id, sibling, usual_socket,
 };
 use poolctl_supervisor::{now, raise_open_files};
 use poolctl_types::ExitCode;
@@ -19,9 +19,6 @@ use crate::config::{self, Config, ConfigError, Settings};
 use crate::failure::{Failure, chain};
 use crate::log::{Log, LogPlan};
 use crate::signals::{self, Wish};
-
-/// The name of the socket in the runtime directory.
-const SOCKET: &str = "poold.sock";
 
 /// A pool cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +47,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<ExitCode, Failure> {
     let source = config::find(cli.config.as_deref());
     let Config { service: settings, pools } = config::load(source.as_deref()).map_err(config::failure)?;
     let log = Log::start(&LogPlan {
-        file: cli.log.as_deref().or(settings.log.as_deref()),
+        file: cli.log.as_deref().or(settings.log.as_deref()).or(cli.else_log.as_deref()),
         format: cli.log_format.unwrap_or(settings.log_format),
         level: &settings.log_level,
     })?;
@@ -132,7 +129,7 @@ fn doors(cli: &Cli, settings: &Settings, passed: Vec<Passed>) -> Result<Vec<Door
     if passed.is_empty() {
         let path = match cli.socket.as_ref().or(settings.socket.as_ref()) {
             Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
-            None => runtime_directory(&[]).map_err(no_directory)?.join(SOCKET),
+            None => usual_socket().map_err(no_directory)?,
         };
         let mut tenure = Tenure::begin(&path).map_err(not_served)?;
         let listener = tenure.listen().map_err(not_served)?;

@@ -49,7 +49,7 @@ pub use connection::{
 };
 pub use installation::{NoProgram, executable, run_id, sibling};
 pub use poolctl_protocol::client::{ErrorBody, ErrorCode, Form, OutcomeName, ResultMeta};
-pub use runtime_directory::{RuntimeDirectoryError, runtime_directory};
+pub use runtime_directory::{RuntimeDirectoryError, runtime_directory, usual_socket};
 pub use spec::{FramingSpec, OnWorkerDeath, PoolSpec, TargetSpec};
 pub use systemd::{Passed, PassedError, Readiness, passed_sockets};
-pub use tenure::{LogPlace, Record, Tenure, TenureError, read_record};
+pub use tenure::{LogPlace, Record, Tenure, TenureError, incumbent};

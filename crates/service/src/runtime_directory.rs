@@ -121,6 +121,14 @@ pub fn runtime_directory(names: &[&str]) -> Result<PathBuf, RuntimeDirectoryErro
     directory_below(PathBuf::from(outer), names)
 }
 
+/// Where a service listens that is not told otherwise, `$XDG_RUNTIME_DIR/poolctl/poold.sock`.
+///
+/// # Errors
+/// As [`runtime_directory`].
+pub fn usual_socket() -> Result<PathBuf, RuntimeDirectoryError> {
+    Ok(runtime_directory(&[])?.join("poold.sock"))
+}
+
 fn directory_below(outer: PathBuf, names: &[&str]) -> Result<PathBuf, RuntimeDirectoryError> {
     if !outer.is_absolute() {
         return Err(RuntimeDirectoryError::Relative { path: outer });

@@ -121,14 +121,15 @@ pub enum TenureError {
     },
 }
 
-/// Who serves at `socket` by what stands beside it; none if nobody has written it down. Whether it still lives is another
-/// matter.
+/// Who serves at `socket`, by what it has written beside it; none if nobody does, or has not written it down.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn read_record(socket: &Path) -> io::Result<Option<Record>> {
-    match File::options().read(true).custom_flags(NO_LINK).open(lock_path(socket)) {
-        Ok(file) => record_in(&file),
+pub fn incumbent(socket: &Path) -> io::Result<Option<Record>> {
+    // Looking at the lock wants it open for writing, as taking it does.
+    match File::options().read(true).write(true).custom_flags(NO_LINK).open(lock_path(socket)) {
+        Ok(file) if file_lock::is_locked_elsewhere(&file)? => record_in(&file),
+        Ok(_) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -246,9 +247,9 @@ mod tests {
         let refusal = Tenure::begin(&socket).unwrap_err();
 
         assert_eq!(refusal.to_string(), format!("another poold serves at `{}`: pid 77", socket.display()));
-        assert_eq!(read_record(&socket).unwrap(), Some(record()));
+        assert_eq!(incumbent(&socket).unwrap(), Some(record()));
         drop(first);
-        assert_eq!(read_record(&socket).unwrap(), None);
+        assert_eq!(incumbent(&socket).unwrap(), None);
         assert!(Tenure::begin(&socket).is_ok());
     }
 
