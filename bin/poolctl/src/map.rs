@@ -1,7 +1,8 @@
 //! `poolctl map`: items from anywhere, through warm workers or one process each, results in order.
 //!
 //! Three threads: the reader ([`source`]), the loop ([`drive`]) around the supervisor, and the writers ([`outlet`]);
-//! one more waits for signals. The loop never blocks on input or output.
+//! one more waits for signals. The loop never blocks on input or output. With `--pool` the loop drives a connection to a
+//! service instead of a supervisor ([`served`]).
 
 mod applies;
 mod args;
@@ -15,6 +16,7 @@ mod outlet;
 mod plan;
 mod progress;
 mod screen;
+mod served;
 mod signals;
 mod sink;
 mod source;
@@ -43,6 +45,9 @@ pub(crate) use verbose::start as start_log;
 /// Runs the map.
 pub(crate) fn run(args: MapArgs) -> Result<End, Failure> {
     args.foreign.refuse().map_err(Failure::usage)?;
+    if args.target.pool.is_some() {
+        return served::run(&args);
+    }
     let (target, words) = target::choose(&args).map_err(|error| target_failure(error, "map"))?;
     let sources = items::sources(&words, &args.items.arg_file).map_err(Failure::usage)?;
     applies::check(&args, &target, &sources).map_err(Failure::usage)?;

@@ -2,7 +2,7 @@
 
 use super::args::MapArgs;
 use super::items::Source;
-use super::target::TargetSpec;
+use super::target::{ServedForm, TargetSpec};
 
 /// Why flags do not go together with the rest of the command line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +10,9 @@ pub(crate) enum FlagError {
     /// It means nothing for this target.
     #[error("{flag} has no meaning for {target}")]
     NoMeaning { flag: &'static str, target: &'static str },
+    /// Who opened the pool has decided that.
+    #[error("{flag} cannot be said with --pool: it belongs to the pool (poold.toml)")]
+    OfThePool { flag: &'static str },
     /// Two flags exclude each other, or one needs something that is not there.
     #[error("{flag} {problem}")]
     Combination { flag: &'static str, problem: &'static str },
@@ -22,7 +25,11 @@ pub(crate) fn check(args: &MapArgs, target: &TargetSpec, sources: &[Source]) -> 
         matches!(target, TargetSpec::Lines { .. }),
         matches!(target, TargetSpec::Python { .. }),
     );
-    let json = !commands && !lines;
+    let served = matches!(target, TargetSpec::Served { .. });
+    let json = match target {
+        TargetSpec::Served { form, .. } => *form == ServedForm::Json,
+        _ => !commands && !lines,
+    };
     let (template, named, items) = (&args.template, &args.target, &args.items);
     let rules = [
         (template.max_args.is_some(), "-n", commands),
@@ -34,24 +41,47 @@ pub(crate) fn check(args: &MapArgs, target: &TargetSpec, sources: &[Source]) -> 
         (template.replace.is_some(), "-I", commands && named.shell.is_none()),
         (template.trace, "-t", commands),
         (template.dry_run, "--dry-run", commands),
-        (named.starmap, "--starmap", json),
+        (named.starmap, "--starmap", json && !served),
         (named.python.is_some(), "--python", python),
         (named.ahead.is_some(), "--ahead", lines),
         (named.reply_timeout.is_some(), "--reply-timeout", lines),
         (named.stdbuf, "--stdbuf", lines),
         (named.eot.is_some(), "--eot", lines),
         (items.raw, "--raw", json),
-        (items.csv, "--csv", !lines),
-        (items.colsep.is_some(), "--colsep", !lines),
-        (items.header.is_some(), "--header", !lines),
-        (args.pool.max_tasks.is_some(), "--max-tasks", !commands),
-        (args.pool.max_rss.is_some(), "--max-rss", !commands),
-        (args.pool.start_timeout.is_some(), "--start-timeout", !commands),
+        (items.csv, "--csv", commands || json),
+        (items.colsep.is_some(), "--colsep", commands || json),
+        (items.header.is_some(), "--header", commands || json),
+        (args.pool.max_tasks.is_some(), "--max-tasks", !commands && !served),
+        (args.pool.max_rss.is_some(), "--max-rss", !commands && !served),
+        (args.pool.start_timeout.is_some(), "--start-timeout", !commands && !served),
     ];
+    let of_the_pool = rules_of_the_pool(args).into_iter().find(|(given, _)| *given && served);
+    if let Some((_, flag)) = of_the_pool {
+        return Err(FlagError::OfThePool { flag });
+    }
     if let Some((_, flag, _)) = rules.into_iter().find(|(given, _, applies)| *given && !applies) {
         return Err(FlagError::NoMeaning { flag, target: name(target) });
     }
     check_combinations(args, sources, lines)
+}
+
+/// What a service's configuration says of its pools, and no client of theirs.
+fn rules_of_the_pool(args: &MapArgs) -> [(bool, &'static str); 12] {
+    let (pool, failure) = (&args.pool, &args.failure);
+    [
+        (pool.jobs.is_some(), "--jobs"),
+        (pool.window.is_some(), "--window"),
+        (pool.delay.is_some(), "--delay"),
+        (pool.nice.is_some(), "--nice"),
+        (pool.memfree.is_some(), "--memfree"),
+        (pool.load.is_some(), "--load"),
+        (failure.retries.is_some(), "--retries"),
+        (failure.retry_delay.is_some(), "--retry-delay"),
+        (failure.timeout.is_some(), "--timeout"),
+        (failure.halt.is_some(), "--halt"),
+        (failure.max_crashes.is_some(), "--max-crashes"),
+        (args.target.starmap, "--starmap"),
+    ]
 }
 
 fn check_combinations(args: &MapArgs, sources: &[Source], lines: bool) -> Result<(), FlagError> {
@@ -96,6 +126,8 @@ fn name(target: &TargetSpec) -> &'static str {
         TargetSpec::Worker { .. } => "--worker",
         TargetSpec::Python { .. } => "Python functions",
         TargetSpec::Native { .. } => "native functions",
+        TargetSpec::Served { form: ServedForm::Json, .. } => "pools of a service",
+        TargetSpec::Served { .. } => "a pool whose items are no JSON",
     }
 }
 

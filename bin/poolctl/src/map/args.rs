@@ -7,6 +7,7 @@ use std::time::Duration;
 use poolctl_supervisor::Framing;
 
 use crate::config::{LogFormat, ProgressWhen};
+use crate::service::PlaceArgs;
 use crate::value::{Delimiter, HaltRule, Jobs, Size, Span, TimeLimit};
 
 const EXAMPLES: &str = "\
@@ -19,12 +20,13 @@ Examples:
   poolctl map python:./score.py:score --raw < names.txt     from a file; lines as strings
   poolctl map --lines 'jq --unbuffered -c .key' < x.jsonl   an unmodified line filter, kept warm
   poolctl map --worker 'node worker.js' < tasks.jsonl       a worker in any language, or in Rust
+  poolctl map --pool images < paths.txt                     a warm pool of poold (poolctl start)
   poolctl map --retries 2 --timeout 30s --log run.log -- ./fetch {} < urls.txt
 ";
 
 const OUTPUT_NOTES: &str = "\
 Results come on stdout in the order of the items; items are counted from 0 ({#} counts from 1, as in GNU parallel).
-Exit codes: 0 all ok, 1 some item failed, 2 usage, 3 halted, 65 unusable input, 74 output error, 78 bad configuration,
+Exit codes: 0 all ok, 1 some item failed, 2 usage, 3 halted, 65 unusable input, 69 no service there, 74 output error, 78 bad configuration,
 124 deadline, 126/127 the worker cannot start / was not found, 130/143 interrupted, 141 the reader of stdout went away.";
 
 /// Run a command, filter, worker or function on every item of the input, in parallel, in order
@@ -38,7 +40,8 @@ Exit codes: 0 all ok, 1 some item failed, 2 usage, 3 halted, 65 unusable input, 
        poolctl map [OPTIONS] FUNCTION [ITEM]...
        poolctl map [OPTIONS] python:MODULE:FUNCTION [ITEM]...
        poolctl map [OPTIONS] --lines 'CMD...' [ITEM]...
-       poolctl map [OPTIONS] --worker 'CMD...' [--function NAME] [ITEM]..."
+       poolctl map [OPTIONS] --worker 'CMD...' [--function NAME] [ITEM]...
+       poolctl map [OPTIONS] --pool NAME [ITEM]..."
 )]
 pub(crate) struct MapArgs {
     /// A native function, python:MODULE:FUNCTION or python:FILE.py:FUNCTION, then items; behind `:::` items, behind
@@ -79,6 +82,11 @@ pub(crate) struct TargetArgs {
     /// Keep this worker warm: a Rust program with poolctl::init(), or any that speaks the worker protocol
     #[arg(long, value_name = "CMD", group = "named_target")]
     pub(crate) worker: Option<OsString>,
+    /// Run this pool of poold (poolctl status lists them)
+    #[arg(long, value_name = "NAME", group = "named_target")]
+    pub(crate) pool: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
     /// Which of the worker's functions
     #[arg(long, value_name = "NAME", requires = "worker")]
     pub(crate) function: Option<String>,

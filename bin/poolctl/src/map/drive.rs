@@ -4,6 +4,7 @@ mod continuation;
 mod ending;
 mod launch;
 mod pilot;
+mod served;
 mod start_hint;
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,6 +20,7 @@ use pilot::Pilot;
 
 pub(crate) use ending::given_up;
 pub(crate) use launch::not_opened;
+pub(super) use served::drive_served;
 
 /// What other threads tell the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

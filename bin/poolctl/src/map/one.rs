@@ -5,14 +5,17 @@ use std::os::unix::ffi::OsStringExt;
 use super::args::MapArgs;
 use super::items::Source;
 use super::plan::{Plan, Purpose};
-use super::target::TargetSpec;
-use super::{applies, drive, target, target_failure, verbose};
+use super::target::{ServedForm, TargetSpec};
+use super::{applies, drive, served, target, target_failure, verbose};
 use crate::config;
 use crate::end::End;
 use crate::failure::Failure;
 
 /// Runs the one task that a map with these flags would run for each item.
 pub(crate) fn run_one(mut args: MapArgs) -> Result<End, Failure> {
+    if args.target.pool.is_some() {
+        return served::run_one(args);
+    }
     let named = &args.target;
     let is_bare =
         named.shell.is_none() && named.lines.is_none() && named.worker.is_none() && args.words.is_empty();
@@ -42,12 +45,13 @@ pub(crate) fn run_one(mut args: MapArgs) -> Result<End, Failure> {
 }
 
 /// A list of one for each argument, so that their only combination is the item; without arguments, what says so.
-fn sources(target: &TargetSpec, words: Vec<Vec<u8>>) -> Vec<Source> {
+pub(super) fn sources(target: &TargetSpec, words: Vec<Vec<u8>>) -> Vec<Source> {
     if words.is_empty() {
         let nothing: &[u8] = match target {
             TargetSpec::Command { .. } | TargetSpec::Lines { .. } => b"",
+            TargetSpec::Served { form: ServedForm::Line | ServedForm::Bytes, .. } => b"",
             TargetSpec::Python { .. } => b"[]",
-            TargetSpec::Worker { .. } | TargetSpec::Native { .. } => b"null",
+            TargetSpec::Worker { .. } | TargetSpec::Native { .. } | TargetSpec::Served { .. } => b"null",
         };
         return vec![Source::Words(vec![nothing.to_vec()])];
     }

@@ -12,7 +12,7 @@ use super::items::Source;
 use super::log::{DoneKeys, EarlierOutput, ItemHash};
 use super::sink::{ItemForm, ResultForm, SinkConfig, Sole, Style};
 use super::source::{Columns, Encoding, Grouping, InputError, InputPlan, PipeCut, Skip, Steps};
-use super::target::TargetSpec;
+use super::target::{ServedForm, TargetSpec};
 use super::template::{FieldNames, Passing, Template};
 use super::{log, throttle::Throttle};
 use crate::config::{ProgressWhen, Settings};
@@ -68,6 +68,8 @@ pub(super) enum Run {
     Command(Template),
     /// Warm workers.
     Warm(Target),
+    /// Those of a service.
+    Served,
 }
 
 /// Where items are logged.
@@ -107,22 +109,29 @@ impl Plan {
             TargetSpec::Command { .. } if args.template.pipe => ItemForm::Block,
             TargetSpec::Command { .. } if fields || steps.group.is_some() => ItemForm::Fields,
             TargetSpec::Command { .. } | TargetSpec::Lines { .. } => ItemForm::Bytes,
-            TargetSpec::Worker { .. } | TargetSpec::Python { .. } | TargetSpec::Native { .. } => {
-                ItemForm::Json
-            }
+            TargetSpec::Served { form: ServedForm::Line | ServedForm::Bytes, .. } => ItemForm::Bytes,
+            TargetSpec::Worker { .. }
+            | TargetSpec::Python { .. }
+            | TargetSpec::Native { .. }
+            | TargetSpec::Served { .. } => ItemForm::Json,
         };
         let results = match &target {
-            TargetSpec::Command { .. } => ResultForm::Stream,
+            TargetSpec::Command { .. } | TargetSpec::Served { form: ServedForm::Bytes, .. } => {
+                ResultForm::Stream
+            }
             // All lines up to the mark, each with its line break.
             TargetSpec::Lines { .. } if args.target.eot.is_some() => ResultForm::Stream,
-            TargetSpec::Lines { .. } => ResultForm::Line,
-            TargetSpec::Worker { .. } | TargetSpec::Python { .. } | TargetSpec::Native { .. } => {
-                ResultForm::Value
-            }
+            TargetSpec::Lines { .. } | TargetSpec::Served { form: ServedForm::Line, .. } => ResultForm::Line,
+            TargetSpec::Worker { .. }
+            | TargetSpec::Python { .. }
+            | TargetSpec::Native { .. }
+            | TargetSpec::Served { .. } => ResultForm::Value,
         };
         let sole = match (purpose, &target) {
             (Purpose::Map, _) => None,
-            (_, TargetSpec::Command { .. }) => Some(Sole::Command),
+            (_, TargetSpec::Command { .. } | TargetSpec::Served { form: ServedForm::Bytes, .. }) => {
+                Some(Sole::Command)
+            }
             _ => Some(Sole::Function),
         };
         let passing = match items {
@@ -152,7 +161,7 @@ impl Plan {
                     Run::Command(template) => {
                         template.program().map(|name| String::from_utf8_lossy(name).into_owned())
                     }
-                    Run::Warm(_) => None,
+                    Run::Warm(_) | Run::Served => None,
                 },
                 verbose: args.terminal.verbose > 0,
                 quiet: args.terminal.quiet,
@@ -230,15 +239,17 @@ fn steps(args: &MapArgs, target: &TargetSpec, fields: bool) -> Steps {
     let columns = args.items.csv || args.items.colsep.is_some() || args.items.header.is_some();
     let encoding = match target {
         TargetSpec::Command { .. } => Encoding::Bytes,
-        TargetSpec::Lines { .. } => Encoding::Line,
-        TargetSpec::Worker { .. } | TargetSpec::Python { .. } | TargetSpec::Native { .. } => {
-            match (fields, columns || args.items.raw) {
-                (true, true) => Encoding::JsonStringFields,
-                (true, false) => Encoding::JsonFields,
-                (false, true) => Encoding::JsonStrings,
-                (false, false) => Encoding::Json,
-            }
-        }
+        TargetSpec::Lines { .. } | TargetSpec::Served { form: ServedForm::Line, .. } => Encoding::Line,
+        TargetSpec::Served { form: ServedForm::Bytes, .. } => Encoding::Bytes,
+        TargetSpec::Worker { .. }
+        | TargetSpec::Python { .. }
+        | TargetSpec::Native { .. }
+        | TargetSpec::Served { .. } => match (fields, columns || args.items.raw) {
+            (true, true) => Encoding::JsonStringFields,
+            (true, false) => Encoding::JsonFields,
+            (false, true) => Encoding::JsonStrings,
+            (false, false) => Encoding::Json,
+        },
     };
     let template = &args.template;
     let grouping = match (template.max_args, template.max_lines, template.fill) {
@@ -263,7 +274,8 @@ fn engine_config(args: &MapArgs, settings: &Settings, target: &TargetSpec) -> En
             TargetSpec::Lines { .. }
             | TargetSpec::Worker { .. }
             | TargetSpec::Python { .. }
-            | TargetSpec::Native { .. } => Lifecycle::Warm,
+            | TargetSpec::Native { .. }
+            | TargetSpec::Served { .. } => Lifecycle::Warm,
         },
         window: pool.window.unwrap_or(settings.window),
         retries: failure.retries.unwrap_or(settings.retries),
@@ -302,6 +314,7 @@ fn run(
             let template = Template::new(&words, braces, passing, names);
             return Ok(Run::Command(template.traced(args.template.trace)));
         }
+        TargetSpec::Served { .. } => return Ok(Run::Served),
         TargetSpec::Lines { argv } => Target::Lines {
             argv,
             ahead: named.ahead.unwrap_or(settings.ahead),

@@ -19,6 +19,19 @@ pub(crate) enum TargetSpec {
     Native { function: String },
     /// A Python function.
     Python { module: Vec<u8>, function: String },
+    /// A pool of a service.
+    Served { pool: String, form: ServedForm },
+}
+
+/// What the items and results of a service's pool are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServedForm {
+    /// JSON.
+    Json,
+    /// A line each.
+    Line,
+    /// Bytes, and what a command wrote.
+    Bytes,
 }
 
 /// Why the command line names no target.

@@ -1,7 +1,7 @@
 //! The end of a run: everything written, everyone gone, and one exit code.
 
 use std::io;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use poolctl_supervisor::GaveUp;
@@ -14,6 +14,7 @@ use crate::end::End;
 use crate::failure::Failure;
 use crate::map::outlet::OutletError;
 use crate::map::plan::input_failure;
+use crate::map::sink::ItemSink;
 
 /// Output that had to wait found no room.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,6 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<End, Failure> {
     let gave_up = pilot.sink.take_gave_up();
     let sole_end = pilot.sink.sole_end();
     let offered = pilot.sink.take_offered();
-    let spill_error = pilot.sink.take_spill_error();
     let tally = pilot.sink.tally();
     let no_program = pilot.sink.no_program().map(ToOwned::to_owned);
     tracing::info!(
@@ -49,37 +49,13 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<End, Failure> {
         "every item is settled"
     );
     let cause = pilot.cause;
-    let mut ended = 0;
     let Pilot { supervisor, mut sink, progress, news, input_error, grace, start_hint, .. } = pilot;
     if let Some(text) = progress.end(now, &counts) {
         sink.say(&text);
     }
-    let (out, err) = sink.finish();
-    supervisor.shut_down();
     let patience = if cause == Some(ExitCode::Terminated) { grace } else { Duration::MAX };
-    while ended < WRITERS {
-        match news.recv_timeout(patience) {
-            Ok(News::WriterEnded) => ended += 1,
-            // Nothing runs any more, and nobody reads what is left.
-            Ok(News::Wish(wish)) => {
-                if let Some(code) = wish.leaves_with() {
-                    return Ok(cause.unwrap_or(code).into());
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => return Ok(ExitCode::Terminated.into()),
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    drop(err.join());
-    let written = out.join();
-    if let Some(source) = spill_error {
-        return Err(Failure::new(ExitCode::OutputError, NoRoom { directory: std::env::temp_dir(), source })
-            .hint("point TMPDIR to a directory with more room, or lower --window"));
-    }
-    match written {
-        Err(OutletError::ReaderGone { .. }) => return Ok(first(cause, ExitCode::ReaderGone).into()),
-        Err(error) => return Err(output_failure(error)),
-        Ok(()) => {}
+    if let Some(end) = finish_writing(sink, &news, cause, patience, || supervisor.shut_down())? {
+        return Ok(end);
     }
     if let Some(why) = gave_up {
         let hint = start_hint.about(&why, &offered);
@@ -102,6 +78,45 @@ pub(super) fn finish(mut pilot: Pilot, now: Moment) -> Result<End, Failure> {
             Ok(sole_end.unwrap_or(ExitCode::Failed.into()))
         }
         (None, _) => Ok(ExitCode::Ok.into()),
+    }
+}
+
+/// Says that nothing follows and waits until everything is written, at most for `patience`; `meanwhile` is done while the
+/// writers are at it. An end, if that is how the run ended.
+pub(super) fn finish_writing(
+    mut sink: ItemSink,
+    news: &Receiver<News>,
+    cause: Option<ExitCode>,
+    patience: Duration,
+    meanwhile: impl FnOnce(),
+) -> Result<Option<End>, Failure> {
+    let spill_error = sink.take_spill_error();
+    let (out, err) = sink.finish();
+    meanwhile();
+    let mut ended = 0;
+    while ended < WRITERS {
+        match news.recv_timeout(patience) {
+            Ok(News::WriterEnded) => ended += 1,
+            // Nothing runs any more, and nobody reads what is left.
+            Ok(News::Wish(wish)) => {
+                if let Some(code) = wish.leaves_with() {
+                    return Ok(Some(cause.unwrap_or(code).into()));
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => return Ok(Some(ExitCode::Terminated.into())),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    drop(err.join());
+    let written = out.join();
+    if let Some(source) = spill_error {
+        return Err(Failure::new(ExitCode::OutputError, NoRoom { directory: std::env::temp_dir(), source })
+            .hint("point TMPDIR to a directory with more room, or lower --window"));
+    }
+    match written {
+        Err(OutletError::ReaderGone { .. }) => Ok(Some(first(cause, ExitCode::ReaderGone).into())),
+        Err(error) => Err(output_failure(error)),
+        Ok(()) => Ok(None),
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
             Target::Command(Box::new(template))
         }
         Run::Warm(target) => target,
+        Run::Served => unreachable!("the pool of a service is driven elsewhere"),
     };
     let start_hint = StartHint::of(&target, plan.purpose.verb());
     let is_python = matches!(target, Target::Python { .. });
@@ -97,7 +98,7 @@ pub(super) fn launch(plan: Plan, tell: &SyncSender<News>) -> Result<Parts, Failu
     Ok(Parts { supervisor, sink, intake, progress, throttle, deadline, grace, items, start_hint })
 }
 
-fn thread_failure(error: io::Error) -> Failure {
+pub(super) fn thread_failure(error: io::Error) -> Failure {
     Failure::new(ExitCode::Internal, error)
         .hint("no thread can be made: is the limit of processes (ulimit -u) low?")
 }
@@ -131,7 +132,7 @@ fn resolve_program(program: &[u8]) -> Result<(), Failure> {
     resolve(program).map(drop).map_err(|reason| not_opened(StartError::Program(reason)))
 }
 
-fn stdout_outlet(
+pub(super) fn stdout_outlet(
     landing: Option<Landing>,
     log: Option<(File, PathBuf)>,
     directory: Option<PathBuf>,
@@ -144,7 +145,11 @@ fn stdout_outlet(
     Outlet::start(to, waker, move || ended(&tell))
 }
 
-fn stderr_outlet(screen: Option<Screen>, waker: Waker, tell: SyncSender<News>) -> io::Result<Outlet> {
+pub(super) fn stderr_outlet(
+    screen: Option<Screen>,
+    waker: Waker,
+    tell: SyncSender<News>,
+) -> io::Result<Outlet> {
     let file = io::stderr().as_fd().try_clone_to_owned().map(File::from)?;
     let to = Destination { name: "stderr", file, landing: None, log: None, directory: None, screen };
     Outlet::start(to, waker, move || ended(&tell))

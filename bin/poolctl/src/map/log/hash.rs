@@ -40,6 +40,7 @@ impl ItemHash {
             TargetSpec::Python { module, function } => {
                 empty.with(b"python").with(module).with(function.as_bytes())
             }
+            TargetSpec::Served { pool, .. } => empty.with(b"served").with(pool.as_bytes()),
         }
     }
 
