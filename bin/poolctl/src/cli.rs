@@ -176,7 +176,9 @@ mod tests {
         let top = command.render_long_help().to_string();
 
         assert!(top.starts_with("Examples:\n"), "{top}");
-        for name in ["map", "apply", "functions", "lock", "semaphore", "locks", "serve"].iter().chain(&SERVICE) {
+        for name in
+            ["map", "apply", "functions", "lock", "semaphore", "locks", "serve"].iter().chain(&SERVICE)
+        {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.starts_with("Examples:\n"), "{help}");
         }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use poolctl_service::{
-    Allowed, Control, Controller, Passed, PassedError, Readiness, Record, RuntimeDirectoryError, Server,
-    Setup, Tenure, TenureError, executable, passed_sockets, run_id, sibling, usual_socket,
+    Allowed, Control, Controller, OpenError, Passed, PassedError, PoolSpec, Readiness, Record, Reload,
+    RuntimeDirectoryError, Server, Setup, Tenure, TenureError, executable, passed_sockets, run_id, sibling,
+    usual_socket,
 };
 use poolctl_supervisor::{now, raise_open_files};
 use poolctl_types::ExitCode;
@@ -20,12 +21,15 @@ use crate::failure::{Failure, chain};
 use crate::log::{Log, LogPlan};
 use crate::signals::{self, Wish};
 
+/// Pools by name.
+type Pools = Vec<(String, PoolSpec)>;
+
 /// A pool cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to open the pool `{name}`")]
 struct PoolError {
     name: String,
-    source: io::Error,
+    source: OpenError,
 }
 
 /// Where clients connect.
@@ -68,8 +72,8 @@ pub(crate) fn serve(cli: &Cli) -> Result<ExitCode, Failure> {
             tracing::warn!(%error, "nobody can read who serves here");
         }
     }
-    let (server, tenures, status) =
-        server(&settings, pools, doors).map_err(|error| Failure::new(ExitCode::Internal, error))?;
+    let (server, tenures, status) = server(&settings, source.as_deref(), pools, doors)
+        .map_err(|error| Failure::new(ExitCode::Internal, error))?;
     let readiness = Arc::new(readiness);
     let wishes = Wishes {
         controller: server.controller(),
@@ -92,7 +96,8 @@ pub(crate) fn serve(cli: &Cli) -> Result<ExitCode, Failure> {
 /// The server with its pools and doors; what keeps others from serving there, to be held until its end; and a sentence.
 fn server(
     settings: &Settings,
-    pools: Vec<(String, poolctl_service::PoolSpec)>,
+    source: Option<&Path>,
+    pools: Pools,
     doors: Vec<Door>,
 ) -> Result<(Server, Vec<Tenure>, String), Box<dyn std::error::Error + Send + Sync>> {
     let stock_worker = sibling("pool-worker");
@@ -106,6 +111,8 @@ fn server(
         may_open: settings.may_open,
         shm_limit: settings.shm_limit(),
         max_clients: settings.max_clients,
+        drain_timeout: Some(settings.drain_timeout()),
+        reload: Some(reload_hook(source, settings)),
     })?;
     let names: Vec<String> = pools.iter().map(|(name, _)| name.clone()).collect();
     for (name, spec) in pools {
@@ -117,7 +124,7 @@ fn server(
     for door in doors {
         places
             .push(door.path.map_or("a socket without a path".to_owned(), |path| path.display().to_string()));
-        server.listen(door.listener, allowed.clone());
+        server.listen(door.listener, allowed.clone())?;
         tenures.extend(door.tenure);
     }
     let pools = if names.is_empty() { "no pools".to_owned() } else { format!("pools {}", names.join(", ")) };
@@ -245,11 +252,20 @@ impl Wishes {
     }
 }
 
+/// What reads the configuration for a client who asks for that.
+fn reload_hook(source: Option<&Path>, settings: &Settings) -> Reload {
+    let (source, settings) = (source.map(Path::to_path_buf), settings.clone());
+    Reload(Arc::new(move || {
+        reload(source.as_deref(), &settings).map_err(|error| {
+            let error = chain(&error, ": ");
+            tracing::error!(error, "the configuration cannot be used; everything stays as it is");
+            error
+        })
+    }))
+}
+
 /// The pools of a configuration that is read again.
-fn reload(
-    source: Option<&Path>,
-    settings: &Settings,
-) -> Result<Vec<(String, poolctl_service::PoolSpec)>, ConfigError> {
+fn reload(source: Option<&Path>, settings: &Settings) -> Result<Pools, ConfigError> {
     // Where there was no file there may be one now.
     let found = config::find(source);
     let config = config::load(found.as_deref())?;

@@ -18,8 +18,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use poolctl_protocol::client::{
-    Attach, CLIENT_PROTOCOL_VERSION, ClientHello, Credit, ErrorBody, Form, JsonError, Opened, PoolMeta,
-    ResultMeta, ServerHello, TaskMeta, When, parse_json, to_json,
+    Attach, CLIENT_PROTOCOL_VERSION, ClientHello, Credit, ErrorBody, JsonError, Opened, PoolMeta, ResultMeta,
+    ServerHello, TaskMeta, When, parse_json, to_json,
 };
 use poolctl_protocol::{FrameError, Kind};
 use poolctl_sys::named::{Peer, peer};
@@ -98,14 +98,14 @@ pub enum RequestError {
 }
 
 /// A pool that this connection may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     /// Its number.
     pub id: u64,
     /// How many workers it has at most.
     pub workers: u32,
-    /// What its items are.
-    pub items: Form,
+    /// The kind of its target, as in a configuration: it says what items and results are.
+    pub kind: String,
 }
 
 /// How a task ended.
@@ -242,9 +242,9 @@ impl Connection {
 
     fn begin(&mut self, kind: Kind, payload: &[u8]) -> Result<Pool, RequestError> {
         let reply = self.ask(kind, &[], payload)?;
-        let Opened { pool, workers, items } = parse_json(&reply.payload, "the reply to open or attach")?;
+        let Opened { pool, workers, kind } = parse_json(&reply.payload, "the reply to open or attach")?;
         self.flows.entry(pool).or_default();
-        Ok(Pool { id: pool, workers, items })
+        Ok(Pool { id: pool, workers, kind })
     }
 
     /// Runs one task, and waits for its end.

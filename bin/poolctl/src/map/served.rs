@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStringExt;
 
-use poolctl_service::{Connection, Form, Pool};
+use poolctl_service::Pool;
 
 use super::args::MapArgs;
 use super::items;
@@ -13,6 +13,11 @@ use crate::config;
 use crate::end::End;
 use crate::failure::Failure;
 use crate::service;
+
+/// Items that have no form on a command line.
+#[derive(Debug, thiserror::Error)]
+#[error("the pool takes Python objects, which only the Python package sends")]
+struct ObjectsError;
 
 /// Runs the map.
 pub(super) fn run(args: &MapArgs) -> Result<End, Failure> {
@@ -43,7 +48,7 @@ fn start(
     verbose::start(args.terminal.verbose, args.terminal.log_format.unwrap_or(settings.log_format))?;
     let mut connection = args.target.place.connect()?;
     let pool = service::attach(&mut connection, &name)?;
-    let form = form(&mut connection, &pool)?;
+    let form = form(&pool).map_err(Failure::usage)?;
     let target = TargetSpec::Served { pool: name, form };
     let sources = sources(&target);
     applies::check(args, &target, &sources).map_err(Failure::usage)?;
@@ -52,11 +57,11 @@ fn start(
 }
 
 /// What the pool's items and results are.
-fn form(connection: &mut Connection, pool: &Pool) -> Result<ServedForm, Failure> {
-    if pool.items == Form::Json {
-        return Ok(ServedForm::Json);
+fn form(pool: &Pool) -> Result<ServedForm, ObjectsError> {
+    match pool.kind.as_str() {
+        "objects" => Err(ObjectsError),
+        "lines" => Ok(ServedForm::Line),
+        "command" => Ok(ServedForm::Bytes),
+        _ => Ok(ServedForm::Json),
     }
-    let stats = connection.stats(Some(pool)).map_err(service::refused)?;
-    let kind = stats.pools.first().and_then(|pool| pool.kind.as_deref());
-    Ok(if kind == Some("lines") { ServedForm::Line } else { ServedForm::Bytes })
 }

@@ -72,7 +72,13 @@ pub(super) fn death(death: &LastDeath) -> String {
 pub(super) fn running(running: &Running) -> String {
     let pid = running.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
     let stopped = if is_stopped(running.pid) { ", not responding: stopped by a signal" } else { "" };
-    format!("worker {}{pid}: task {} for {}{stopped}", shown(&running.worker), running.task, span(running.ms))
+    let what = match (running.index, running.task) {
+        (Some(index), _) => format!("item {index}"),
+        (None, Some(task)) => format!("task {task}"),
+        (None, None) => "a task".to_owned(),
+    };
+    let since = running.ms.map(|ms| format!(" for {}", span(ms))).unwrap_or_default();
+    format!("worker {}{pid}: {what}{since}{stopped}", shown(&running.worker))
 }
 
 /// Milliseconds, as a person says it.

@@ -80,13 +80,15 @@ pub struct Alive {
 #[serde(default)]
 pub struct Running {
     /// Its number, which is its client's.
-    pub task: u64,
+    pub task: Option<u64>,
+    /// Of a map's item: which.
+    pub index: Option<u64>,
     /// Who is at it.
     pub worker: String,
     /// That worker's process.
     pub pid: Option<u32>,
-    /// For how long.
-    pub ms: u64,
+    /// For how long, once it has begun.
+    pub ms: Option<u64>,
 }
 
 /// How a worker died.

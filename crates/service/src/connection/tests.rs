@@ -56,7 +56,7 @@ fn with_server(script: impl FnOnce(&mut Server) + Send + 'static) -> (Connection
 fn attached(server: &mut Server, credit: &str) {
     let attach = server.next();
     assert_eq!((attach.kind, &attach.payload[..]), (Kind::Attach, &b"{\"name\":\"a\"}"[..]));
-    server.say(Kind::Result, attach.id, "{}", br#"{"pool":7,"workers":2,"items":"json"}"#);
+    server.say(Kind::Result, attach.id, "{}", br#"{"pool":7,"workers":2,"kind":"python"}"#);
     server.say(Kind::Credit, 7, "", credit.as_bytes());
 }
 

@@ -8,8 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
 use poolctl_service::{
-    Arrival, Connection, Form as ItemForm, Mapping, Order, OutcomeName, Pool, Reading, RequestError,
-    ResultMeta,
+    Arrival, Connection, Mapping, Order, OutcomeName, Pool, Reading, RequestError, ResultMeta,
 };
 use poolctl_supervisor::{
     Attempt, Block, Counts, Detail, Form, Gate, Outcome, Output, RemoteError, Report, Results, Sink, Spill,
@@ -135,7 +134,7 @@ fn launch(
         settled_early: 0,
         sent: VecDeque::new(),
         printed: HashMap::new(),
-        bulk: plan.detail == Detail::Bulk && pool.items == ItemForm::Json,
+        bulk: plan.detail == Detail::Bulk && pool.kind != "command",
         counts: Counts { workers: pool.workers, ..Counts::default() },
         input_error: None,
         cause: None,
