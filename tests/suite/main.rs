@@ -33,6 +33,7 @@ mod native_rules;
 mod nothing_lost;
 mod offers;
 mod output;
+mod poold;
 mod replacement;
 mod resume;
 mod retries;

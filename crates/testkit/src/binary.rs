@@ -21,6 +21,15 @@ pub fn poolctl_binary() -> &'static Path {
     })
 }
 
+/// The `poold` beside the `poolctl` under test.
+///
+/// # Panics
+/// As [`poolctl_binary`].
+#[must_use]
+pub fn poold_binary() -> PathBuf {
+    poolctl_binary().with_file_name("poold")
+}
+
 /// The Python interpreter behind `python3` on PATH: `sys.executable`, so that no start-up script is in the way.
 ///
 /// # Panics
@@ -41,8 +50,17 @@ fn build() -> PathBuf {
     let profile = profile_directory();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // The stock worker lies beside it.
-    command.args(["build", "--quiet", "--package", "poolctl-cli", "--package", "pool-worker"]);
+    // The service and the stock worker lie beside it.
+    command.args([
+        "build",
+        "--quiet",
+        "--package",
+        "poolctl-cli",
+        "--package",
+        "poold",
+        "--package",
+        "pool-worker",
+    ]);
     command.arg("--target-dir").arg(profile.parent().expect("a profile lies in the target directory"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
     if profile.ends_with("release") {

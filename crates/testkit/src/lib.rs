@@ -23,7 +23,7 @@ pub mod stepper;
 mod terminal;
 mod wait;
 
-pub use binary::{poolctl_binary, python};
+pub use binary::{poolctl_binary, poold_binary, python};
 pub use finished::Finished;
 pub use harness::{Test, are_long_tests_wanted, run_tests};
 pub use invocation::Invocation;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::proc::{is_marked, marked, names_in};
 use crate::wait::{holds_within, wait_until};
-use crate::{DEADLINE, Invocation, MARK, Process, poolctl_binary, python};
+use crate::{DEADLINE, Invocation, MARK, Process, poolctl_binary, poold_binary, python};
 
 /// Where segments with a name would lie.
 const SEGMENTS: &str = "/dev/shm";
@@ -122,6 +122,19 @@ impl Sandbox {
             .args(arguments)
     }
 
+    /// `poold` with these arguments.
+    #[must_use]
+    pub fn poold<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Invocation {
+        Invocation::new(poold_binary().as_os_str(), self.environment(), self.work(), &self.mark)
+            .args(arguments)
+    }
+
+    /// The directory that programs find as their runtime directory.
+    #[must_use]
+    pub fn run_directory(&self) -> PathBuf {
+        self.directory.path().join("run")
+    }
+
     /// Another program, which the product is compared with.
     #[must_use]
     pub fn peer(&self, program: &str) -> Invocation {
@@ -177,6 +190,8 @@ impl Sandbox {
             ("HOME".into(), place("home")),
             ("TMPDIR".into(), place("tmp")),
             ("XDG_RUNTIME_DIR".into(), place("run")),
+            // What a service logs is for the test to read.
+            ("XDG_STATE_HOME".into(), place("work")),
             ("LANG".into(), "C.UTF-8".into()),
             ("POOLCTL_PYTHON".into(), python().into()),
             ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),

@@ -35,6 +35,8 @@ pub(super) fn run_one(mut args: MapArgs) -> Result<End, Failure> {
     if words.is_empty() {
         args.items.raw = false;
     }
+    // That of the pool.
+    args.pool.jobs = None;
     start(&args, |target| one::sources(target, words), Purpose::Task)
 }
 

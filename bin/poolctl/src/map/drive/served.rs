@@ -33,6 +33,9 @@ use crate::service;
 use crate::stderr::say;
 use crate::value::Span;
 
+/// The errors of the service's own making.
+const OWN_ERRORS: [&str; 4] = ["Failed", "TimedOut", "WorkerDied", "Quarantined"];
+
 /// The state of the loop, but for the map itself.
 struct Pilot {
     sink: ItemSink,
@@ -49,6 +52,8 @@ struct Pilot {
     /// What items printed whose results are not there yet.
     printed: HashMap<u64, Printed>,
     bulk: bool,
+    /// Whether items are commands, which write their results.
+    is_command: bool,
     counts: Counts,
     input_error: Option<InputError>,
     /// What ended the run before its time: the first cause.
@@ -135,6 +140,7 @@ fn launch(
         sent: VecDeque::new(),
         printed: HashMap::new(),
         bulk: plan.detail == Detail::Bulk && pool.kind != "command",
+        is_command: pool.kind == "command",
         counts: Counts { workers: pool.workers, ..Counts::default() },
         input_error: None,
         cause: None,
@@ -309,7 +315,7 @@ impl Pilot {
             }
             Arrival::Ended { index, meta, error } => {
                 let outcome = outcome_of(meta.outcome);
-                let error = RemoteError::parse(error).ok().filter(|error| !error.msg.is_empty());
+                let error = self.told_apart(index, meta, error);
                 self.settle(index, meta, outcome, Vec::new(), error.map(TaskError::Remote));
             }
             Arrival::Log { index, meta, text } => match (index, meta.stream) {
@@ -322,6 +328,22 @@ impl Pilot {
                 _ => self.sink.say(&String::from_utf8_lossy(text)),
             },
         }
+    }
+
+    /// The error of a function. What the service only says in words of its own, outcome, exit code and stderr, is told here
+    /// as of any other run.
+    fn told_apart(&mut self, index: u64, meta: &ResultMeta, error: &[u8]) -> Option<RemoteError> {
+        let error = RemoteError::parse(error).ok()?;
+        let is_known =
+            meta.exit.is_some() || meta.signal.is_some() || meta.outcome == Some(OutcomeName::TimedOut);
+        if !(is_known && OWN_ERRORS.contains(&error.type_name.as_str())) {
+            return Some(error).filter(|error| !error.msg.is_empty());
+        }
+        let printed = self.printed.entry(index).or_default();
+        if printed.stderr.is_empty() {
+            printed.stderr = error.trace.unwrap_or_default().into_bytes();
+        }
+        None
     }
 
     fn settle(
@@ -340,16 +362,22 @@ impl Pilot {
         let payload = self.payload(index);
         self.forget(index);
         let printed = self.printed.remove(&index).unwrap_or_default();
+        // What a command wrote before it failed is its output as well.
+        let (out, stdout) = match outcome {
+            Outcome::Ok => (result, printed.stdout),
+            _ if self.is_command => (printed.stdout, Vec::new()),
+            _ => (Vec::new(), printed.stdout),
+        };
         let exit = meta.signal.map(Exit::Signal).or(meta.exit.map(Exit::Code));
         let attempt = Attempt {
             worker: meta.worker.as_deref().and_then(worker_id),
             pid: meta.pid,
             exit,
-            out: Output::from(result),
-            stdout: Output::from(printed.stdout),
+            out: Output::from(out),
+            stdout: Output::from(stdout),
             stderr: Output::from(printed.stderr),
             error,
-            wall: meta.ms.map(Duration::from_millis),
+            wall: meta.ms.filter(|ms| *ms > 0).map(Duration::from_millis),
             out_of_memory: meta.oom,
             ..Attempt::default()
         };
