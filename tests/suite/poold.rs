@@ -76,7 +76,7 @@ fn serve_with(sandbox: &Sandbox, arguments: &[&str]) -> Running {
 #[track_caller]
 fn end(service: Running) {
     service.signal(Signal::SIGTERM);
-    let _ = service.wait().expect_code(0);
+    service.wait().expect_code(0);
 }
 
 /// What `status --json` says.

@@ -39,21 +39,17 @@ mod connections;
 mod requests;
 mod server;
 
-pub use control::{Allowed, Control, Controller, ReadPools, Reload, Setup};
-pub use descriptors::Ends;
-pub use open::OpenError;
-pub use server::Server;
-
 pub use connection::{
     Alive, Arrival, ConnectError, Connection, LastDeath, MapEnd, Mapping, Order, Pool, PoolStats, Reading,
     RequestError, Running, Stats, TaskEnd,
 };
+pub use control::{Allowed, Control, Controller, ReadPools, Reload, Setup};
 pub use descriptors::Ends;
 pub use installation::{NoProgram, executable, run_id, sibling};
 pub use open::OpenError;
 pub use poolctl_protocol::client::{ErrorBody, ErrorCode, OutcomeName, ResultMeta};
 pub use runtime_directory::{RuntimeDirectoryError, runtime_directory, usual_socket};
-pub use server::{Allowed, Control, Controller, ReadPools, Reload, Server, Setup};
+pub use server::Server;
 pub use spec::{FramingSpec, OnWorkerDeath, PoolSpec, TargetSpec};
 pub use systemd::{Passed, PassedError, Readiness, passed_sockets};
 pub use tenure::{LogPlace, Record, Tenure, TenureError, incumbent};

@@ -45,17 +45,17 @@ fn a_socket_that_was_passed_is_served_and_left_to_its_owner() {
 
     let service = activated(&sandbox, passed).start();
 
-    let _ = early.wait().expect_quiet().expect_stdout("49\n");
+    early.wait().expect_quiet().expect_stdout("49\n");
     let status = sandbox.poolctl(["status", "--json", "--socket", "s"]).run().expect_quiet();
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
     assert_eq!(status["pid"], service.pid(), "who serves, and not who made the socket");
-    let _ = sandbox.poolctl(["stop", "--socket", "s"]).run().expect_quiet();
-    let _ = service.wait().expect_code(0);
+    sandbox.poolctl(["stop", "--socket", "s"]).run().expect_quiet();
+    service.wait().expect_code(0);
     assert!(path.exists(), "it is not the service's to remove");
     // The next one is started when the next client comes.
     let next = sandbox.poolctl(["map", "--pool", "square", "--socket", "s", "8"]).start();
     let again = activated(&sandbox, File::from(OwnedFd::from(listener))).start();
-    let _ = next.wait().expect_quiet().expect_stdout("64\n");
+    next.wait().expect_quiet().expect_stdout("64\n");
     end(again);
 }
 
@@ -70,7 +70,7 @@ fn readiness_reload_and_end_are_told() {
     let ready = told(&listener, &service);
     assert!(ready.starts_with("READY=1\n") && ready.contains("STATUS=serves pools command"), "{ready}");
     // What it says is true: a client is served at once.
-    let _ = sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
+    sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
     service.signal(Signal::SIGHUP);
     let reloading = told(&listener, &service);
     let micros = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").map(str::parse::<u64>);
@@ -78,7 +78,7 @@ fn readiness_reload_and_end_are_told() {
     assert!(told(&listener, &service).starts_with("READY=1\n"));
     service.signal(Signal::SIGTERM);
     assert_eq!(told(&listener, &service), "STOPPING=1");
-    let _ = service.wait().expect_code(0);
+    service.wait().expect_code(0);
     listener.set_read_timeout(Some(Duration::from_millis(1))).expect("a deadline");
 }
 
@@ -89,10 +89,10 @@ fn what_is_no_listening_socket_is_refused() {
     let many =
         sandbox.poold(["--config", "poold.toml"]).after_shell("export LISTEN_PID=$$ LISTEN_FDS=-3").run();
 
-    let _ = refused
+    refused
         .expect_code(78)
         .expect_words(&["descriptor 3 is no listening stream socket", "ListenStream="]);
-    let _ = many.expect_code(78).expect_words(&["LISTEN_FDS is `-3`"]);
+    many.expect_code(78).expect_words(&["LISTEN_FDS is `-3`"]);
 }
 
 #[test]

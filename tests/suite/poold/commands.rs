@@ -12,7 +12,7 @@ fn start_returns_when_it_serves_and_stop_when_it_has_gone() {
     let started = sandbox.poolctl(["start", "--config", "poold.toml"]).run().expect_quiet();
     let again = sandbox.poolctl(["start", "--config", "poold.toml"]).run().expect_quiet();
     let shown = sandbox.poolctl(["status"]).run().expect_quiet();
-    let _ = sandbox.poolctl(["stop"]).run().expect_quiet().expect_stdout("");
+    sandbox.poolctl(["stop"]).run().expect_quiet().expect_stdout("");
 
     assert!(started.text().contains("serves pools command, gate, lines, sqrt, square at "), "{started}");
     assert!(again.text().contains("already (pid "), "{again}");
@@ -24,14 +24,14 @@ fn start_returns_when_it_serves_and_stop_when_it_has_gone() {
 #[test]
 fn a_background_service_has_no_terminal_and_its_log_in_a_file() {
     let sandbox = Sandbox::new();
-    let _ = sandbox.poolctl(["start"]).run().expect_quiet();
+    sandbox.poolctl(["start"]).run().expect_quiet();
     let pid = status(&sandbox)["pid"].as_u64().expect("a pid");
 
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
     let logs =
         sandbox.poolctl(["logs"]).run().expect_code(0).expect_words(&["the log is", "poolctl/poold.log"]);
-    let _ = sandbox.poolctl(["stop"]).run().expect_quiet();
+    sandbox.poolctl(["stop"]).run().expect_quiet();
 
     // State, parent, group, session, terminal.
     assert_eq!((fields[2], fields[3], fields[4]), (&*pid.to_string(), &*pid.to_string(), "0"));
@@ -48,8 +48,8 @@ fn a_start_that_fails_says_why_and_ends_as_poold_did() {
     let bad = sandbox.poolctl(["start", "--config", "poold.toml"]).run();
     let missing = sandbox.poolctl(["start", "--config", "none.toml"]).run();
 
-    let _ = bad.expect_code(78).expect_stdout("").expect_words(&["poold.toml:1:1", "`target`"]);
-    let _ = missing.expect_code(78).expect_words(&["failed to read", "none.toml"]);
+    bad.expect_code(78).expect_stdout("").expect_words(&["poold.toml:1:1", "`target`"]);
+    missing.expect_code(78).expect_words(&["failed to read", "none.toml"]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn without_a_service_each_command_is_69_and_names_the_one_that_starts_it() {
 
     for command in commands {
         let finished = sandbox.poolctl(command).run().expect_code(69).expect_stdout("");
-        let _ = finished.expect_words(&["no service listens at", "poolctl start"]);
+        finished.expect_words(&["no service listens at", "poolctl start"]);
     }
 }
 
@@ -78,14 +78,14 @@ fn status_counts_what_ended_how_and_shows_what_runs() {
     let sandbox = Sandbox::new();
     gates(&sandbox, &["x", "y"]);
     let service = serve(&sandbox, POOLS);
-    let _ = sandbox.poolctl(["map", "--pool", "command", "1", "2", "3"]).run().expect_code(1);
+    sandbox.poolctl(["map", "--pool", "command", "1", "2", "3"]).run().expect_code(1);
     let held = sandbox.poolctl(["map", "--pool", "gate", "x", "y"]).start();
     wait_until(DEADLINE, "an item runs", || figure(&sandbox, "gate", "running") == 1);
 
     let all = status(&sandbox);
     let one = sandbox.poolctl(["status", "gate"]).run().expect_quiet();
     release(&sandbox, &["x", "y"]);
-    let _ = held.wait().expect_quiet().expect_stdout("through x\nthrough y\n");
+    held.wait().expect_quiet().expect_stdout("through x\nthrough y\n");
 
     assert_eq!(all["v"], 1);
     assert_eq!(all["pid"], service.pid());
@@ -107,18 +107,18 @@ fn wait_returns_when_a_pool_is_idle_and_says_whether_something_failed() {
 
     assert!(waiting.is_running());
     release(&sandbox, &["good"]);
-    let _ = waiting.wait().expect_quiet();
-    let _ = held.wait().expect_quiet();
+    waiting.wait().expect_quiet();
+    held.wait().expect_quiet();
     let held = sandbox.poolctl(["map", "--pool", "gate", "bad"]).start();
     wait_until(DEADLINE, "an item runs", || figure(&sandbox, "gate", "running") == 1);
     let waiting = sandbox.poolctl(["wait", "gate"]).start();
     wait_until(DEADLINE, "both are clients", || figure(&sandbox, "gate", "clients") == 2);
     release(&sandbox, &["bad"]);
 
-    let _ = waiting.wait().expect_code(1).expect_words(&["gate: 1 failed, 0 ok"]);
-    let _ = held.wait().expect_code(1);
-    let _ = sandbox.poolctl(["wait", "gate"]).run().expect_quiet();
-    let _ = sandbox.poolctl(["wait", "gate", "--since-start"]).run().expect_code(1);
+    waiting.wait().expect_code(1).expect_words(&["gate: 1 failed, 0 ok"]);
+    held.wait().expect_code(1);
+    sandbox.poolctl(["wait", "gate"]).run().expect_quiet();
+    sandbox.poolctl(["wait", "gate", "--since-start"]).run().expect_code(1);
     end(service);
 }
 
@@ -127,7 +127,7 @@ fn scale_changes_how_many_workers_there_are() {
     let sandbox = Sandbox::new();
     let service = serve(&sandbox, POOLS);
 
-    let _ = sandbox
+    sandbox
         .poolctl(["scale", "sqrt", "7"])
         .run()
         .expect_quiet()
@@ -136,8 +136,8 @@ fn scale_changes_how_many_workers_there_are() {
     let unknown = sandbox.poolctl(["scale", "sqr", "2"]).run();
 
     assert_eq!(figure(&sandbox, "sqrt", "workers"), 7);
-    let _ = zero.expect_code(2);
-    let _ = unknown.expect_code(2).expect_words(&["no pool is called `sqr`", "did you mean `sqrt`?"]);
+    zero.expect_code(2);
+    unknown.expect_code(2).expect_words(&["no pool is called `sqr`", "did you mean `sqrt`?"]);
     end(service);
 }
 
@@ -159,7 +159,7 @@ workers = 1
     assert!(pool.text().contains("runs python:os:_exit (python)"), "{pool}");
     assert!(pool.text().contains("ended with exit code 7"), "{pool}");
     assert!(code.text().starts_with("69: no service listens there\n") && code.lines().len() == 2, "{code}");
-    let _ = none.expect_code(2).expect_words(&["never ends with 99"]);
+    none.expect_code(2).expect_words(&["never ends with 99"]);
     end(service);
 }
 

@@ -39,7 +39,7 @@ fn a_configuration_that_cannot_be_used_is_78_with_file_line_and_column() {
         let served = sandbox.poold(["--config", "poold.toml"]).run();
 
         for refused in [checked, served] {
-            let _ = refused.expect_code(78).expect_stdout("").expect_words(&[place, words]);
+            refused.expect_code(78).expect_stdout("").expect_words(&[place, words]);
         }
     }
 }
@@ -52,7 +52,7 @@ fn a_good_one_is_told_by_check() {
     let checked = sandbox.poold(["--config", "poold.toml", "--check"]).run().expect_quiet();
 
     let expected = format!("{}: good; command, gate, lines, sqrt, square\n", path.display());
-    let _ = checked.expect_stdout(&expected);
+    checked.expect_stdout(&expected);
 }
 
 #[test]
@@ -86,6 +86,6 @@ fn without_a_configuration_clients_find_no_pools() {
     let refused = sandbox.poolctl(["map", "--pool", "a", "1"]).run();
 
     assert!(shown.text().ends_with("no pools\n"), "{shown}");
-    let _ = refused.expect_code(2).expect_words(&["no pool is called `a`", "poold.toml describes them"]);
+    refused.expect_code(2).expect_words(&["no pool is called `a`", "poold.toml describes them"]);
     end(service);
 }

@@ -25,8 +25,8 @@ fn term_and_int_finish_what_is_there() {
         service.wait_stderr("no new tasks");
         release(&sandbox, &["a", "b"]);
 
-        let _ = map.wait().expect_quiet().expect_stdout("through a\nthrough b\n");
-        let _ = service.wait().expect_code(0);
+        map.wait().expect_quiet().expect_stdout("through a\nthrough b\n");
+        service.wait().expect_code(0);
     }
 }
 
@@ -41,7 +41,7 @@ fn the_second_term_stops_what_runs() {
     service.wait_stderr("no new tasks");
     service.signal(Signal::SIGTERM);
 
-    let _ = service.wait().expect_code(0);
+    service.wait().expect_code(0);
     let map = map.wait().expect_stdout("");
     assert!(matches!(map.code(), Some(1 | 69)), "{map}");
 }
@@ -55,7 +55,7 @@ fn a_drain_that_takes_too_long_stops_what_runs() {
 
     service.signal(Signal::SIGTERM);
 
-    let _ = service.wait().expect_code(0);
+    service.wait().expect_code(0);
     let map = map.wait().expect_stdout("");
     assert!(matches!(map.code(), Some(1 | 69)), "{map}");
 }
@@ -69,15 +69,15 @@ fn stop_finishes_what_is_there_and_stop_now_does_not() {
     let stop = sandbox.poolctl(["stop"]).start();
     stop.wait_stderr("1 tasks are queued or run");
     release(&sandbox, &["a"]);
-    let _ = stop.wait().expect_code(0);
-    let _ = map.wait().expect_quiet().expect_stdout("through a\n");
-    let _ = service.wait().expect_code(0);
+    stop.wait().expect_code(0);
+    map.wait().expect_quiet().expect_stdout("through a\n");
+    service.wait().expect_code(0);
 
     let service = serve_with(&sandbox, &[]);
     let map = held(&sandbox, &["a"]);
-    let _ = sandbox.poolctl(["stop", "--now"]).run().expect_quiet();
+    sandbox.poolctl(["stop", "--now"]).run().expect_quiet();
 
-    let _ = service.wait().expect_code(0);
+    service.wait().expect_code(0);
     let map = map.wait().expect_stdout("");
     assert!(matches!(map.code(), Some(1 | 69)), "{map}");
 }
@@ -91,7 +91,7 @@ fn a_service_that_is_killed_leaves_nothing_and_its_clients_are_told() {
         "{POOLS}\n[pools.orphans]\ntarget = {{ kind = \"command\", argv = [\"sh\", \"-c\", \"{orphan}\"] }}\n"
     );
     let service = serve(&sandbox, &pools);
-    let _ = sandbox.poolctl(["map", "--pool", "square", "2"]).run().expect_quiet();
+    sandbox.poolctl(["map", "--pool", "square", "2"]).run().expect_quiet();
     let map = held(&sandbox, &["a", "b"]);
     let other = sandbox.poolctl(["map", "--pool", "orphans", "x"]).start();
     wait_until(DEADLINE, "a grandchild lives", || {
@@ -101,13 +101,13 @@ fn a_service_that_is_killed_leaves_nothing_and_its_clients_are_told() {
 
     service.kill();
 
-    let _ = map.wait().expect_code(69).expect_stdout("").expect_words(&["pool lost"]);
-    let _ = other.wait().expect_code(69).expect_words(&["pool lost"]);
+    map.wait().expect_code(69).expect_stdout("").expect_words(&["pool lost"]);
+    other.wait().expect_code(69).expect_words(&["pool lost"]);
     wait_until(DEADLINE, "nothing of it lives", || {
         sandbox.processes().iter().all(|process| clients.contains(&process.pid))
     });
     let again = serve_with(&sandbox, &[]);
-    let _ = sandbox.poolctl(["map", "--pool", "square", "3"]).run().expect_quiet().expect_stdout("9\n");
+    sandbox.poolctl(["map", "--pool", "square", "3"]).run().expect_quiet().expect_stdout("9\n");
     end(again);
 }
 
@@ -127,7 +127,7 @@ fn a_worker_that_is_killed_costs_its_own_task_alone() {
     release(&sandbox, &["b"]);
 
     let map = map.wait().expect_code(1).expect_stdout("through b\n");
-    let _ = map.expect_words(&["item 0", "SIGKILL"]);
+    map.expect_words(&["item 0", "SIGKILL"]);
     end(service);
 }
 
@@ -144,8 +144,8 @@ fn a_service_that_ends_takes_no_new_clients_of_its_pools() {
     release(&sandbox, &["a"]);
 
     assert!(matches!(late.code(), Some(2 | 69 | 75)), "{late}");
-    let _ = map.wait().expect_quiet();
-    let _ = service.wait().expect_code(0);
+    map.wait().expect_quiet();
+    service.wait().expect_code(0);
 }
 
 #[test]

@@ -21,12 +21,12 @@ fn results_come_in_the_order_of_the_items() {
     let roots = sandbox.poolctl(["map", "--pool", "sqrt", "4", "9"]).run();
     let lines = sandbox.poolctl(["map", "--pool", "lines"]).input("a\nca\n").run();
 
-    let _ = squares.expect_quiet().expect_stdout(&expected);
+    squares.expect_quiet().expect_stdout(&expected);
     let mut sorted: Vec<u64> = unordered.lines().iter().map(|line| line.parse().expect("a number")).collect();
     sorted.sort_unstable();
     assert!(sorted.into_iter().eq((0..count).map(|item| item * item)));
-    let _ = roots.expect_quiet().expect_stdout("2.0\n3.0\n");
-    let _ = lines.expect_quiet().expect_stdout("b\ncb\n");
+    roots.expect_quiet().expect_stdout("2.0\n3.0\n");
+    lines.expect_quiet().expect_stdout("b\ncb\n");
     end(service);
 }
 
@@ -43,7 +43,7 @@ fn items_that_fail_are_told_as_those_of_any_map() {
     let _ =
         python.expect_words(&["error: item 1 (-1): ValueError: math domain error", "1 of 3 items failed"]);
     let command = command.expect_code(1).expect_stdout("1\n");
-    let _ = command.expect_words(&["error: item 1 (\"3\"): exit code 1", "    no\n"]);
+    command.expect_words(&["error: item 1 (\"3\"): exit code 1", "    no\n"]);
     let record: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!((&record["status"], &record["error"]["type"]), (&"failed".into(), &"ValueError".into()));
     end(service);
@@ -56,7 +56,7 @@ fn items_that_are_no_json_are_65_with_their_place_and_those_before_are_done() {
 
     let finished = sandbox.poolctl(["map", "--pool", "square"]).input("1\n2\nx\n4\n").run();
 
-    let _ = finished.expect_code(65).expect_stdout("1\n4\n").expect_words(&["stdin, line 3, column 1"]);
+    finished.expect_code(65).expect_stdout("1\n4\n").expect_words(&["stdin, line 3, column 1"]);
     end(service);
 }
 
@@ -69,9 +69,9 @@ fn what_the_configuration_says_of_a_pool_is_no_flag_of_a_client() {
     let raw = sandbox.poolctl(["map", "--raw", "--pool", "command", "1"]).run();
     let two = sandbox.poolctl(["map", "--pool", "square", "--shell", "x", "1"]).run();
 
-    let _ = jobs.expect_code(2).expect_words(&["--jobs", "belongs to the pool"]);
-    let _ = raw.expect_code(2).expect_words(&["--raw has no meaning"]);
-    let _ = two.expect_code(2);
+    jobs.expect_code(2).expect_words(&["--jobs", "belongs to the pool"]);
+    raw.expect_code(2).expect_words(&["--raw has no meaning"]);
+    two.expect_code(2);
     end(service);
 }
 
@@ -84,9 +84,9 @@ fn apply_runs_one_task_and_ends_as_it_does() {
     let bad = sandbox.poolctl(["apply", "--pool", "sqrt", "--", "-1"]).run();
     let command = sandbox.poolctl(["apply", "--pool", "command", "3"]).run();
 
-    let _ = good.expect_quiet().expect_stdout("4.0\n");
-    let _ = bad.expect_code(2).expect_words(&["--pool"]);
-    let _ = command.expect_code(1).expect_stdout("3\n");
+    good.expect_quiet().expect_stdout("4.0\n");
+    bad.expect_code(2).expect_words(&["--pool"]);
+    command.expect_code(1).expect_stdout("3\n");
     end(service);
 }
 
@@ -95,10 +95,10 @@ fn a_log_continues_where_it_stopped() {
     let sandbox = Sandbox::new();
     let service = serve(&sandbox, POOLS);
 
-    let _ = sandbox.poolctl(["map", "--pool", "square", "--log", "log", "1", "2"]).run().expect_quiet();
+    sandbox.poolctl(["map", "--pool", "square", "--log", "log", "1", "2"]).run().expect_quiet();
     let resumed = sandbox.poolctl(["map", "--pool", "square", "--resume", "log", "1", "2", "3"]).run();
 
-    let _ = resumed.expect_code(0).expect_stdout("9\n");
+    resumed.expect_code(0).expect_stdout("9\n");
     end(service);
 }
 
@@ -115,7 +115,7 @@ fn ctrl_c_finishes_what_runs_and_sends_nothing_more() {
     map.wait_stderr("stopping: no new items");
     release(&sandbox, &["a"]);
 
-    let _ = map.wait_ended().expect_code(130).expect_stdout("through a\n");
+    map.wait_ended().expect_code(130).expect_stdout("through a\n");
     wait_until(DEADLINE, "the pool is idle", || figure(&sandbox, "gate", "queued") == 0);
     end(service);
 }
@@ -136,7 +136,7 @@ fn a_client_that_vanishes_takes_its_tasks_along_and_others_do_not_notice() {
         figure(&sandbox, "gate", "running") + figure(&sandbox, "gate", "queued") == 0
     });
 
-    let _ = sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
+    sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
     drop(silent);
     end(service);
 }

@@ -35,11 +35,11 @@ fn pools_come_go_and_change_and_no_task_is_lost() {
     let reloaded = sandbox.poolctl(["reload"]).run().expect_quiet();
     release(&sandbox, &["a", "b", "c"]);
 
-    let _ = held.wait().expect_quiet().expect_stdout("through a\nthrough b\nthrough c\n");
+    held.wait().expect_quiet().expect_stdout("through a\nthrough b\nthrough c\n");
     assert!(reloaded.text().contains("cube") && reloaded.text().contains("square"), "{reloaded}");
     wait_until(DEADLINE, "the old pools are gone", || names(&sandbox) == ["cube", "square"]);
     assert_eq!(figure(&sandbox, "square", "workers"), 3);
-    let _ = sandbox.poolctl(["map", "--pool", "gate", "x"]).run().expect_code(2).expect_words(&["no pool"]);
+    sandbox.poolctl(["map", "--pool", "gate", "x"]).run().expect_code(2).expect_words(&["no pool"]);
     end(service);
 }
 
@@ -53,9 +53,9 @@ fn a_bad_configuration_is_refused_and_the_old_one_holds() {
     service.signal(Signal::SIGHUP);
     service.wait_stderr("poold.toml:2:10");
 
-    let _ = refused.expect_code(78).expect_words(&["everything stays as it is", "poold.toml:2:10"]);
+    refused.expect_code(78).expect_words(&["everything stays as it is", "poold.toml:2:10"]);
     assert_eq!(names(&sandbox), ["cube", "square"]);
-    let _ = sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
+    sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
     end(service);
 }
 

@@ -38,8 +38,8 @@ fn a_second_one_on_the_same_socket_says_who_runs_and_changes_nothing() {
     let second = sandbox.poold(["--config", "poold.toml"]).run();
 
     let pid = format!("pid {}", service.pid());
-    let _ = second.expect_code(75).expect_words(&["another poold serves at", &pid, "poolctl status"]);
-    let _ = sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
+    second.expect_code(75).expect_words(&["another poold serves at", &pid, "poolctl status"]);
+    sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
     end(service);
 }
 
@@ -60,7 +60,7 @@ fn of_two_started_at_the_same_instant_exactly_one_serves() {
         });
         let [first, second] = racers;
         let (loser, winner) = if first.is_running() { (second, first) } else { (first, second) };
-        let _ = loser.wait().expect_code(75).expect_words(&["another poold serves at"]);
+        loser.wait().expect_code(75).expect_words(&["another poold serves at"]);
         winner.wait_stderr(" serves ");
         assert!(winner.is_running(), "round {round}");
         end(winner);
@@ -84,7 +84,7 @@ fn a_stale_socket_is_replaced() {
 
     let second = serve_with(&sandbox, &[]);
 
-    let _ = sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
+    sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
     end(second);
     assert!(!socket.exists());
 }
@@ -100,8 +100,8 @@ fn a_live_socket_and_what_is_no_socket_are_left_alone() {
     let at_file = sandbox.poold(["--config", "poold.toml", "--socket", "file"]).run();
 
     let pid = format!("pid {}", std::process::id());
-    let _ = at_live.expect_code(75).expect_words(&["who is no poold listens at", &pid]);
-    let _ = at_file.expect_code(78).expect_words(&["is no socket", "mv "]);
+    at_live.expect_code(75).expect_words(&["who is no poold listens at", &pid]);
+    at_file.expect_code(78).expect_words(&["is no socket", "mv "]);
     assert!(listener.accept().is_ok(), "it asked whether somebody listens");
     assert_eq!(fs::read(file).expect("it is there"), b"precious");
 }
@@ -114,7 +114,7 @@ fn a_path_that_is_too_long_is_told_before_anything_is_made() {
 
     let refused = sandbox.poold(["--config", "poold.toml", "--socket", &path]).run();
 
-    let _ = refused.expect_code(78).expect_words(&["has 108 bytes, and the most is 107", "--socket PATH"]);
+    refused.expect_code(78).expect_words(&["has 108 bytes, and the most is 107", "--socket PATH"]);
     assert!(!Path::new(&format!("{path}.lock")).exists());
 }
 
@@ -131,7 +131,7 @@ fn an_unsafe_runtime_directory_is_refused_with_the_command_that_mends_it() {
             None => invocation.env_without("XDG_RUNTIME_DIR"),
         };
         for invocation in [sandbox.poold([""; 0]), sandbox.poolctl(["status"]), sandbox.poolctl(["start"])] {
-            let _ = start(invocation).run().expect_code(78).expect_words(words);
+            start(invocation).run().expect_code(78).expect_words(words);
         }
     };
 
@@ -160,7 +160,7 @@ fn a_runtime_directory_of_somebody_else_is_refused() {
 
     let refused = sandbox.poold([""; 0]).env("XDG_RUNTIME_DIR", &foreign).run();
 
-    let _ = refused.expect_code(78).expect_words(&["belongs to user 65534", "export XDG_RUNTIME_DIR="]);
+    refused.expect_code(78).expect_words(&["belongs to user 65534", "export XDG_RUNTIME_DIR="]);
 }
 
 /// A user that is not this one.
@@ -203,8 +203,8 @@ fn another_user_is_refused_by_the_kernel_and_if_let_through_by_the_service() {
     set_mode(&socket, 0o666);
     let by_service = status_as_other(&sandbox, &socket).expect("it was tried before");
 
-    let _ = by_mode.expect_code(69).expect_words(&["failed to connect", "Permission denied"]);
-    let _ = by_service.expect_code(2).expect_words(&["user 65534 is not permitted"]);
+    by_mode.expect_code(69).expect_words(&["failed to connect", "Permission denied"]);
+    by_service.expect_code(2).expect_words(&["user 65534 is not permitted"]);
     end(service);
 }
 
