@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 
+import poolctl
+
 state = {}
 
 
@@ -134,3 +136,30 @@ def at_exit(path):
             file.write("bye\n")
 
     return write
+
+
+def fibonacci(number):
+    if number < 2:
+        return number
+    pool = poolctl.current_pool()
+    one, other = pool.submit(fibonacci, number - 1), pool.submit(fibonacci, number - 2)
+    return one.get() + other.get()
+
+
+def doubled_elsewhere(number):
+    return poolctl.current_pool().submit(int.__add__, number, number).get()
+
+
+def message_of_nested_error():
+    try:
+        poolctl.current_pool().map(divided, [1, 0])
+    except ZeroDivisionError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def divided(number):
+    return 1 / number
+
+
+def length_of_nested(size):
+    return len(poolctl.current_pool().apply(bytes, (size,)))

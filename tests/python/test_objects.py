@@ -40,7 +40,7 @@ def packed(data, buffers):
 
 
 class ObjectWorker(Worker):
-    parts = ("link.py", "objects.py")
+    parts = ("link.py", "nesting.py", "objects.py")
 
     def __init__(self, cwd=".", setup=None, env=(), **more):
         super().__init__("--objects", None, cwd, env={**dict(env), **({"POOLCTL_SETUP": "1"} if setup else {})}, **more)
@@ -185,17 +185,6 @@ class Objects(unittest.TestCase):
         worker.ask(1, "k1", [call(4)])
 
         self.assertEqual(worker.values(1), [(8, "__mp_main__")])
-
-    def test_a_worker_says_bye_after_so_many_calls(self):
-        worker = self.start(env={"POOLCTL_MAX_CALLS": "2"})
-        worker.define("k1", pickle.dumps(int))
-
-        worker.ask(1, "k1", [call("1"), call("2"), call("3")])
-
-        worker.until_gone()
-        self.assertEqual(worker.values(2), [1, 2])
-        self.assertEqual([frame.kind for frame in worker.frames].count(BYE), 1)
-
 
 if __name__ == "__main__":
     unittest.main()

@@ -117,8 +117,8 @@ impl Nest {
         let item = || ledger.items_of(NESTED, number, 1).first().map(|items: &ItemRange| items.first);
         if !supervisor.is_alive(self.worker) {
             // What runs is left to end: stopping its worker might hurt what that has begun since.
-            if let Some(item) = item().filter(|item| supervisor.is_queued(*item)) {
-                supervisor.cancel(item);
+            if let Some(item) = item() {
+                supervisor.cancel_queued(ItemRange::one(item));
             }
             return false;
         }
@@ -129,11 +129,10 @@ impl Nest {
             supervisor.tell_nested(self.worker, self.id, outcome);
             return false;
         }
-        if !self.is_reclaimed
-            && let Some(item) = item().filter(|item| supervisor.is_queued(*item))
-        {
+        if let Some(item) = item().filter(|item| supervisor.is_queued(*item)) {
+            // Should a worker get it before this is heard, it runs there; should it come back, it is asked for again.
             self.is_reclaimed = true;
-            supervisor.cancel(item);
+            supervisor.cancel_queued(ItemRange::one(item));
         }
         true
     }

@@ -410,7 +410,7 @@ fn error_of(outcome: Outcome, attempt: Attempt) -> RemoteError {
     let trace = Some(tail).filter(|tail| !tail.is_empty());
     let error = match (attempt.error, outcome) {
         (Some(TaskError::Remote(error)), _) => return error,
-        (Some(error), _) => named("BadReply", chain(&error)),
+        (Some(error), _) => named("BadReply", error.to_string()),
         (None, Outcome::TimedOut) => {
             let wall = attempt.wall.unwrap_or(Duration::ZERO);
             named(

@@ -24,7 +24,7 @@ import os
 import sys
 import time
 from _struct import Struct
-from _thread import RLock, allocate_lock
+from _thread import RLock, allocate_lock, get_ident
 from io import RawIOBase, TextIOWrapper
 from mmap import MADV_DONTFORK, mmap
 
@@ -103,7 +103,12 @@ class Inbox:
             write_all(REPLIES, frame_of(PING, item, b"", b""))
         elif kind == PING:
             self.awaited_echo = None
+        else:
+            self.take_other(kind, flags, item, meta, payload)
         return True
+
+    def take_other(self, kind, flags, item, meta, payload):
+        """What only the other half of this script knows."""
 
 
 class Ring:

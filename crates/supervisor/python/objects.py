@@ -26,7 +26,7 @@ decode, encode, quote = make_codec(None)
 
 LENGTH, TWO_LENGTHS = Struct("<I"), Struct("<QQ")
 IN_MEMFD, READ_ONLY = 1, 1 << 63
-ONE_CALL, MANY_CALLS, MANY_SPREAD = 0, 1, 2
+ONE_CALL, MANY_CALLS, MANY_SPREAD, ONE_ALONE = 0, 1, 2, 3
 # A buffer from this size on is not copied into the pickle; a pickle from this size on does not go through the ring.
 MIN_BUFFER_BYTES, MIN_MEMFD_BYTES = 1 << 17, 1 << 17
 # Python's mmap keeps a descriptor of its own.
@@ -114,6 +114,7 @@ class ObjectInbox(Inbox):
         super().__init__(ring)
         self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, REQUESTS)
         self.descriptors = []
+        self.nests = Nests(ring, count_of)
 
     def receive(self):
         data, ancillary, _, _ = self.socket.recvmsg(READ_BYTES, _socket.CMSG_SPACE(4 * MAX_DESCRIPTORS),
@@ -122,6 +123,10 @@ class ObjectInbox(Inbox):
             if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
                 self.descriptors += memoryview(passed).cast("i")
         return data
+
+    def take_other(self, kind, flags, item, meta, payload):
+        if kind == RESULT:
+            self.nests.outcomes[item] = flags, meta, payload
 
     def parts_of(self, flags, payload):
         """The bytes of a payload, wherever it lies, and its buffers."""
@@ -211,14 +216,18 @@ def items_of(count, payload):
         yield at - size, at
 
 
+def count_of(frame):
+    """How many items there are in a frame of work."""
+    kind, _, _, meta, _ = frame
+    return decode(meta.decode())["n"] if kind == BATCH else int(kind == TASK)
+
+
 class Runner:
-    """Runs items and publishes each reply at once; counts calls."""
+    """Runs items and publishes each reply at once."""
 
     def __init__(self, ring, constants):
         self.ring, self.constants = ring, constants
         self.is_timed = os.environ.pop("POOLCTL_TIMING", "") == "1"
-        # More than can ever be reached where there is no limit.
-        self.calls_left = int(os.environ.pop("POOLCTL_MAX_CALLS", "0")) or 1 << 62
 
     def run(self, key, item, payload, spans, buffers):
         """Runs the items that lie at `spans` of `payload`, the first of which is `item`.
@@ -228,12 +237,13 @@ class Runner:
         ring, clock, pack_into, load, plain = self.ring, time.monotonic_ns, SMALL.pack_into, loads, PLAIN
         memory, words, fence, phase_, activity_ = ring.memory, ring.words, ring.fence, phase, activity
         small_text = -1 if self.is_timed else SMALL_TEXT
-        writer = Writer()
-        function = None
+        writer, nests = Writer(), ring.inbox.nests
+        function, is_by_value = None, True
         at, base, last = ring.window()
         kick_at = ring.kick_at
         for start, end in spans:
-            if self.calls_left <= 0:
+            if item >= nests.batch_end:
+                # The rest was given back.
                 return
             now = clock()
             if now >= kick_at:
@@ -245,25 +255,28 @@ class Runner:
             head, stage, result = OK_HEAD, READING, None
             phase_[0] = CALL
             try:
-                if function is None:
+                if function is None and key is not None:
                     function, is_by_value = self.constants.find(key)
                 given = load(payload[start + 1:end], buffers=buffers)
                 stage = CALLING
                 if payload[start] == ONE_CALL:
-                    self.calls_left -= 1
                     arguments, keywords = given
                     given = None
                     result = function(*arguments, **keywords)
                     arguments = keywords = None
+                elif payload[start] == ONE_ALONE:
+                    alone, arguments, keywords = given
+                    given = None
+                    result = alone(*arguments, **keywords)
+                    alone = arguments = keywords = None
                 else:
-                    self.calls_left -= len(given)
                     result = list(map(function, given)) if payload[start] == MANY_CALLS else [function(*a) for a in given]
                     given = None
                 stage = WRITING
                 text = dumps(result, 5) if type(result) in plain else writer.write(result, is_by_value)
             except BaseException as error:
                 head = ERR_HEAD
-                arguments = keywords = given = None
+                arguments = keywords = given = alone = None
                 writer.buffers.clear()
                 text = describe(error, lambda error, stage=stage, result=result: fields_of(error, stage, result))
             result = None
@@ -314,6 +327,7 @@ class Runner:
         else:
             payload, buffers = inbox.parts_of(flags, payload)
             spans = items_of(fields["n"], payload) if kind == BATCH else ((0, len(payload)),)
+            inbox.nests.batch_end = item + (fields["n"] if kind == BATCH else 1)
             phase[0] = LOOP
             self.run(key, item, payload, spans, buffers)
             phase[0] = DIRECT
@@ -444,15 +458,13 @@ def serve():
     except BaseException as error:
         give_up_start(error)
     runner = Runner(ring, Constants())
+    # Where the package finds it.
+    globals()["nests"] = inbox.nests
     say_hello(["claim", "batch", "raw", "define", "shm"])
     setup.pop("initializer", None)
     while inbox.waiting or inbox.take():
         if inbox.waiting:
             runner.take(*inbox.waiting.pop(0))
-            if runner.calls_left <= 0:
-                # What is left of what came ahead goes to the successor.
-                say(BYE, {"bye": "recycle"})
-                break
     finish(ring, setup)
 
 

@@ -24,8 +24,12 @@ const PYTHON_WORKER: &[u8] =
     concat!(include_str!("../python/link.py"), include_str!("../python/functions.py")).as_bytes();
 
 /// The worker script for pickled callables.
-const PYTHON_OBJECTS: &[u8] =
-    concat!(include_str!("../python/link.py"), include_str!("../python/objects.py")).as_bytes();
+const PYTHON_OBJECTS: &[u8] = concat!(
+    include_str!("../python/link.py"),
+    include_str!("../python/nesting.py"),
+    include_str!("../python/objects.py")
+)
+.as_bytes();
 
 /// Where a worker that may be a native one says so.
 const CONTROL_FD: i32 = 5;

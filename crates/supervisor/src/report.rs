@@ -203,6 +203,14 @@ pub enum BadReply {
         /// The item.
         item: u64,
     },
+    /// A worker that waits gives back more than it can have.
+    #[error("it gives back {given} items and holds {held}, one of which it works on")]
+    GivesBack {
+        /// How many it gives back.
+        given: u32,
+        /// How many it holds.
+        held: u64,
+    },
     /// Something else came where the hello belongs.
     #[error("its first message is no hello")]
     NoHello,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .broken import ObjectUnreadable, PoolBroken, PoolLost, Quarantined, WorkerDied
     from .executor import Executor
     from .joblib_backend import register_joblib
+    from .nested import current_pool
     from .threads import ThreadPool
 
 __version__ = "0.1.0"
@@ -30,13 +31,13 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncResult", "BinaryNotFound", "Executor", "ForkedPool", "MapResult", "NotShareable", "ObjectUnreadable", "Pool",
     "PoolBroken", "PoolError", "PoolLost", "Quarantined", "RemoteError", "TaskTimedOut", "ThreadPool", "WorkerDied",
-    "connect", "cpu_count", "register_joblib", "worker_id",
+    "connect", "cpu_count", "current_pool", "register_joblib", "worker_id",
 ]
 
 # What takes long to import is imported when it is asked for.
 LATER = {
     "Executor": "executor", "ObjectUnreadable": "broken", "PoolBroken": "broken", "PoolLost": "broken",
-    "Quarantined": "broken", "ThreadPool": "threads", "WorkerDied": "broken", "register_joblib": "joblib_backend",
+    "Quarantined": "broken", "ThreadPool": "threads", "WorkerDied": "broken", "current_pool": "nested", "register_joblib": "joblib_backend",
 }
 
 

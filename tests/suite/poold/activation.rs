@@ -89,9 +89,7 @@ fn what_is_no_listening_socket_is_refused() {
     let many =
         sandbox.poold(["--config", "poold.toml"]).after_shell("export LISTEN_PID=$$ LISTEN_FDS=-3").run();
 
-    refused
-        .expect_code(78)
-        .expect_words(&["descriptor 3 is no listening stream socket", "ListenStream="]);
+    refused.expect_code(78).expect_words(&["descriptor 3 is no listening stream socket", "ListenStream="]);
     many.expect_code(78).expect_words(&["LISTEN_FDS is `-3`"]);
 }
 

@@ -127,11 +127,7 @@ fn scale_changes_how_many_workers_there_are() {
     let sandbox = Sandbox::new();
     let service = serve(&sandbox, POOLS);
 
-    sandbox
-        .poolctl(["scale", "sqrt", "7"])
-        .run()
-        .expect_quiet()
-        .expect_stdout("sqrt: at most 7 workers\n");
+    sandbox.poolctl(["scale", "sqrt", "7"]).run().expect_quiet().expect_stdout("sqrt: at most 7 workers\n");
     let zero = sandbox.poolctl(["scale", "sqrt", "0"]).run();
     let unknown = sandbox.poolctl(["scale", "sqr", "2"]).run();
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use poolctl_engine::Outcome;
 use poolctl_protocol::RemoteError;
-use poolctl_types::WorkerId;
+use poolctl_types::{ItemRange, WorkerId};
 
 use super::Refusal;
 use super::call::{Call, Need, Settled};
@@ -98,8 +98,8 @@ impl Nest {
         let item = self.call.posted().map(|(item, _)| item);
         if !supervisor.is_alive(self.worker) {
             // What runs is left to end: stopping its worker might hurt what that has begun since.
-            if let Some(item) = item.filter(|item| supervisor.is_queued(*item)) {
-                supervisor.cancel(item);
+            if let Some(item) = item {
+                supervisor.cancel_queued(ItemRange::one(item));
             }
             return false;
         }
@@ -114,12 +114,10 @@ impl Nest {
             supervisor.tell_nested(self.worker, self.id, outcome);
             return false;
         }
-        if let Some(item) = item
-            && !self.is_reclaimed
-            && supervisor.is_queued(item)
-        {
+        if let Some(item) = item.filter(|item| supervisor.is_queued(*item)) {
+            // Should a worker get it before this is heard, it runs there; should it come back, it is asked for again.
             self.is_reclaimed = true;
-            supervisor.cancel(item);
+            supervisor.cancel_queued(ItemRange::one(item));
         }
         true
     }

@@ -39,7 +39,7 @@ impl FrameLink {
                 let ItemsMeta { n } =
                     parse_json(frame.meta, "what a worker waits for").map_err(BadReply::from)?;
                 if u64::from(n) >= self.held.count() {
-                    return Err(BadReply::NotHeld { item: id }.into());
+                    return Err(BadReply::GivesBack { given: n, held: self.held.count() }.into());
                 }
                 self.held.take_behind_front(n);
                 desk.tell_plain(Event::Waits { worker, returned: n }, sink);
