@@ -18,7 +18,7 @@ fn start_returns_when_it_serves_and_stop_when_it_has_gone() {
     assert!(again.text().contains("already (pid "), "{again}");
     assert!(shown.text().contains("sqrt") && shown.text().contains("python:math:sqrt"), "{shown}");
     // Nothing is left: not even for a moment.
-    assert_eq!(sandbox.left(), [String::new(); 0]);
+    assert_eq!(sandbox.left(), Vec::<String>::new());
 }
 
 #[test]
@@ -145,8 +145,7 @@ target = { kind = "python", module = "os", function = "_exit" }
 workers = 1
 "#;
     let service = serve(&sandbox, target);
-    let _ =
-        sandbox.poolctl(["map", "--pool", "dies", "7"]).run().expect_code(1).expect_words(&["exit code 7"]);
+    sandbox.poolctl(["map", "--pool", "dies", "7"]).run().expect_code(1).expect_words(&["exit code 7"]);
 
     let pool = sandbox.poolctl(["explain", "dies"]).run().expect_quiet();
     let code = sandbox.poolctl(["explain", "69"]).run().expect_quiet();

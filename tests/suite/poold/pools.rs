@@ -40,8 +40,7 @@ fn items_that_fail_are_told_as_those_of_any_map() {
     let json = sandbox.poolctl(["map", "--pool", "sqrt", "--json", "--", "-1"]).run().expect_code(1);
 
     let python = python.expect_code(1).expect_stdout("2.0\n3.0\n");
-    let _ =
-        python.expect_words(&["error: item 1 (-1): ValueError: math domain error", "1 of 3 items failed"]);
+    python.expect_words(&["error: item 1 (-1): ValueError: math domain error", "1 of 3 items failed"]);
     let command = command.expect_code(1).expect_stdout("1\n");
     command.expect_words(&["error: item 1 (\"3\"): exit code 1", "    no\n"]);
     let record: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");

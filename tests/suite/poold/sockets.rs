@@ -9,6 +9,7 @@ use nix::unistd::Uid;
 use poolctl_testkit::{DEADLINE, Finished, Running, Sandbox, poolctl_binary, wait_until};
 
 use super::{POOLS, configure, end, serve, serve_with};
+use crate::peer::skipped;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").permissions().mode() & 0o777
@@ -149,7 +150,7 @@ fn an_unsafe_runtime_directory_is_refused_with_the_command_that_mends_it() {
 #[test]
 fn a_runtime_directory_of_somebody_else_is_refused() {
     if !Uid::effective().is_root() {
-        eprintln!("skipped: only root can give a directory away");
+        skipped("only root can give a directory away");
         return;
     }
     let sandbox = Sandbox::new();
@@ -174,11 +175,11 @@ fn status_as_other(sandbox: &Sandbox, socket: &Path) -> Option<Finished> {
         invocation.arg(poolctl_binary()).args(arguments).run()
     };
     if !Uid::effective().is_root() {
-        eprintln!("skipped: only root can become another user");
+        skipped("only root can become another user");
         return None;
     }
     if other(&["--version"]).code() != Some(0) {
-        eprintln!("skipped: another user cannot run the poolctl under test (or there is no setpriv)");
+        skipped("another user cannot run the poolctl under test (or there is no setpriv)");
         return None;
     }
     Some(other(&["status", "--socket", &socket.to_string_lossy()]))

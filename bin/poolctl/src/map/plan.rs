@@ -105,28 +105,7 @@ impl Plan {
             steps.skip = Some(Skip::new(log.done.clone(), log.target));
         }
         let engine = engine_config(args, settings, &target);
-        let items = match &target {
-            TargetSpec::Command { .. } if args.template.pipe => ItemForm::Block,
-            TargetSpec::Command { .. } if fields || steps.group.is_some() => ItemForm::Fields,
-            TargetSpec::Command { .. } | TargetSpec::Lines { .. } => ItemForm::Bytes,
-            TargetSpec::Served { form: ServedForm::Line | ServedForm::Bytes, .. } => ItemForm::Bytes,
-            TargetSpec::Worker { .. }
-            | TargetSpec::Python { .. }
-            | TargetSpec::Native { .. }
-            | TargetSpec::Served { .. } => ItemForm::Json,
-        };
-        let results = match &target {
-            TargetSpec::Command { .. } | TargetSpec::Served { form: ServedForm::Bytes, .. } => {
-                ResultForm::Stream
-            }
-            // All lines up to the mark, each with its line break.
-            TargetSpec::Lines { .. } if args.target.eot.is_some() => ResultForm::Stream,
-            TargetSpec::Lines { .. } | TargetSpec::Served { form: ServedForm::Line, .. } => ResultForm::Line,
-            TargetSpec::Worker { .. }
-            | TargetSpec::Python { .. }
-            | TargetSpec::Native { .. }
-            | TargetSpec::Served { .. } => ResultForm::Value,
-        };
+        let (items, results) = forms(args, &target, fields || steps.group.is_some());
         let sole = match (purpose, &target) {
             (Purpose::Map, _) => None,
             (_, TargetSpec::Command { .. } | TargetSpec::Served { form: ServedForm::Bytes, .. }) => {
@@ -180,6 +159,31 @@ impl Plan {
             throttle: Throttle::new(args.pool.memfree, args.pool.load, args.terminal.quiet),
         })
     }
+}
+
+/// What items and results are. `several`: whether an item has several parts.
+fn forms(args: &MapArgs, target: &TargetSpec, several: bool) -> (ItemForm, ResultForm) {
+    let items = match target {
+        TargetSpec::Command { .. } if args.template.pipe => ItemForm::Block,
+        TargetSpec::Command { .. } if several => ItemForm::Fields,
+        TargetSpec::Command { .. } | TargetSpec::Lines { .. } => ItemForm::Bytes,
+        TargetSpec::Served { form: ServedForm::Line | ServedForm::Bytes, .. } => ItemForm::Bytes,
+        TargetSpec::Worker { .. }
+        | TargetSpec::Python { .. }
+        | TargetSpec::Native { .. }
+        | TargetSpec::Served { .. } => ItemForm::Json,
+    };
+    let results = match target {
+        TargetSpec::Command { .. } | TargetSpec::Served { form: ServedForm::Bytes, .. } => ResultForm::Stream,
+        // All lines up to the mark, each with its line break.
+        TargetSpec::Lines { .. } if args.target.eot.is_some() => ResultForm::Stream,
+        TargetSpec::Lines { .. } | TargetSpec::Served { form: ServedForm::Line, .. } => ResultForm::Line,
+        TargetSpec::Worker { .. }
+        | TargetSpec::Python { .. }
+        | TargetSpec::Native { .. }
+        | TargetSpec::Served { .. } => ResultForm::Value,
+    };
+    (items, results)
 }
 
 /// How an input that cannot be used ends the run.

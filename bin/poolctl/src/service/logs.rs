@@ -114,7 +114,10 @@ fn show(path: &Path, args: &LogsArgs) -> io::Result<End> {
     }
     // Nobody sends: a wait that only time ends.
     let (_quiet, nothing) = channel::<()>();
-    while args.follow {
+    if !args.follow {
+        return Ok(ExitCode::Ok.into());
+    }
+    loop {
         nothing.recv_timeout(LOOK).ok();
         bytes.clear();
         file.read_to_end(&mut bytes)?;
@@ -126,7 +129,6 @@ fn show(path: &Path, args: &LogsArgs) -> io::Result<End> {
             other => other?,
         }
     }
-    Ok(ExitCode::Ok.into())
 }
 
 fn is_moved_away(file: &File, path: &Path) -> bool {
@@ -138,8 +140,8 @@ fn is_moved_away(file: &File, path: &Path) -> bool {
 }
 
 fn last_lines(bytes: &[u8], lines: usize) -> &[u8] {
-    let ends = memchr::memrchr_iter(b'\n', bytes.strip_suffix(b"\n").unwrap_or(bytes));
-    match lines.checked_sub(1).map(|lines| ends.skip(lines).next()) {
+    let mut ends = memchr::memrchr_iter(b'\n', bytes.strip_suffix(b"\n").unwrap_or(bytes));
+    match lines.checked_sub(1).map(|lines| ends.nth(lines)) {
         None => &[],
         Some(None) => bytes,
         Some(Some(end)) => &bytes[end + 1..],

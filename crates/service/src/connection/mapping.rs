@@ -16,6 +16,9 @@ use super::{Connection, RequestError};
 /// So many bytes of items go into a frame, unless one alone has more.
 const FRAME_BYTES: u64 = 256 << 10;
 
+/// Nor more items than this.
+const FRAME_ITEMS: usize = 1 << 16;
+
 /// When so much waits to be sent, no more is taken.
 const UNSENT_BYTES: usize = 1 << 20;
 
@@ -108,7 +111,7 @@ impl<'a> Mapping<'a> {
                 break;
             }
             let batch = &items[pushed..pushed + count];
-            let n = u32::try_from(count).expect("a frame has fewer items than bytes");
+            let n = u32::try_from(count).unwrap_or(u32::MAX);
             let meta = to_json(&ItemsMeta { n });
             write_raw_batch(
                 self.connection.wire.outgoing(),
@@ -139,7 +142,7 @@ impl<'a> Mapping<'a> {
             bytes = with;
             fits
         };
-        items.iter().take(most).take_while(fits).count()
+        items.iter().take(most.min(FRAME_ITEMS)).take_while(fits).count()
     }
 
     /// One for which there is no credit although nothing is on its way will never have any.
