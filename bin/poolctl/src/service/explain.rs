@@ -203,7 +203,7 @@ mod tests {
         );
         assert!(text.contains("It has given up: the worker ended 5 times"), "{text}");
         assert!(text.contains(
-            "Last, worker 0.5 ended with exit code 1 3 s ago.\n    Error: no module\u{fffd}[31m\n"
+            "Last, worker 0.5 ended with exit code 1, 3.0 s ago.\n    Error: no module\u{fffd}[31m\n"
         ));
         assert!(text.ends_with("then `poolctl reload` opens images anew.\n"));
     }

@@ -65,7 +65,7 @@ pub(super) fn death(death: &LastDeath) -> String {
         (_, None, Some(code)) => format!("ended with {}", Exit::Code(code)),
         (_, None, None) => "ended".to_owned(),
     };
-    format!("worker {} {how} {} ago", shown(&death.worker), span(death.ms))
+    format!("worker {} {how}, {} ago", shown(&death.worker), span(death.ms))
 }
 
 /// What a worker is at.
@@ -112,12 +112,12 @@ mod tests {
         let killed =
             LastDeath { worker: "0.3".to_owned(), signal: Some(9), ms: 2000, ..LastDeath::default() };
 
-        assert_eq!(death(&killed), "worker 0.3 was killed by SIGKILL 2 s ago");
+        assert_eq!(death(&killed), "worker 0.3 was killed by SIGKILL, 2.0 s ago");
         assert_eq!(
             death(&LastDeath { oom: true, ..killed.clone() }),
-            "worker 0.3 was killed by the kernel for memory 2 s ago"
+            "worker 0.3 was killed by the kernel for memory, 2.0 s ago"
         );
         let ended = LastDeath { signal: None, exit: Some(3), ..killed };
-        assert_eq!(death(&ended), "worker 0.3 ended with exit code 3 2 s ago");
+        assert_eq!(death(&ended), "worker 0.3 ended with exit code 3, 2.0 s ago");
     }
 }
