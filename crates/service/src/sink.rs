@@ -143,7 +143,7 @@ impl Sink for PoolSink<'_> {
                 tracing::error!(pool = self.pool, reason = %why, "the pool gives up");
                 let error = match why {
                     GaveUp::Refused { error, .. } => error,
-                    other => named("CannotStart", chain(&other)),
+                    other => RemoteError { trace: last_words(&other), ..named("CannotStart", chain(&other)) },
                 };
                 self.tally.end.get_or_insert(End::GaveUp(Arc::new(error)));
             }
@@ -428,6 +428,12 @@ fn error_of(outcome: Outcome, attempt: Attempt) -> RemoteError {
         (None, _) => named("WorkerDied", format!("the worker died{exit}")),
     };
     RemoteError { trace, ..error }
+}
+
+/// What the last worker wrote that could not start.
+fn last_words(why: &GaveUp) -> Option<String> {
+    let GaveUp::TooManyStarts { last, .. } = why else { return None };
+    Some(String::from_utf8_lossy(&last.stderr).into_owned()).filter(|words| !words.is_empty())
 }
 
 /// An error of our own.

@@ -22,6 +22,7 @@ impl Pool {
             "target": text_of(&self.spec.target),
             "state": self.state(),
             "why": tally.end.as_ref().map(|end| end.error().msg),
+            "details": tally.end.as_ref().and_then(|end| end.error().trace),
             "clients": clients.of_pool(self.number).len(),
             "workers": self.workers,
             "queued": self.intake.items() + waiting,

@@ -1,5 +1,7 @@
 //! start, stop, status, wait, scale, logs, explain, top.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use poolctl_testkit::{DEADLINE, Sandbox, wait_until};
 
 use super::{POOLS, configure, end, figure, gates, release, serve, status};
@@ -155,6 +157,70 @@ workers = 1
     assert!(pool.text().contains("ended with exit code 7"), "{pool}");
     assert!(code.text().starts_with("69: no service listens there\n") && code.lines().len() == 2, "{code}");
     none.expect_code(2).expect_words(&["never ends with 99"]);
+    end(service);
+}
+
+#[test]
+fn a_pool_whose_workers_cannot_start_stays_to_say_why_until_a_reload_opens_it_anew() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.write("worker.sh", "echo no such thing >&2; exit 3");
+    let target =
+        format!("[pools.bad]\ntarget = {{ kind = \"worker\", argv = [\"sh\", {script:?}] }}\nworkers = 1\n");
+    let service = serve(&sandbox, &target);
+
+    let failed = sandbox.poolctl(["map", "--pool", "bad", "1"]).run();
+    let refused = sandbox.poolctl(["map", "--pool", "bad", "1"]).run();
+    let shown = sandbox.poolctl(["status"]).run().expect_quiet();
+    let explained = sandbox.poolctl(["explain", "bad"]).run().expect_quiet();
+    let waited = sandbox.poolctl(["wait", "bad"]).run();
+
+    failed.expect_code(1).expect_words(&["5 workers in a row ended before they were ready"]);
+    refused.expect_code(1).expect_words(&["5 workers in a row"]);
+    assert!(shown.text().contains("gave up"), "{shown}");
+    assert!(explained.text().contains("It has given up: 5 workers in a row"), "{explained}");
+    assert!(
+        explained.text().contains("no such thing") && explained.text().contains("poolctl reload"),
+        "{explained}"
+    );
+    waited.expect_code(1).expect_words(&["bad gave up: 5 workers in a row"]);
+    sandbox.write("worker.sh", ECHO);
+    sandbox.poolctl(["reload"]).run().expect_quiet();
+    sandbox.poolctl(["map", "--pool", "bad", "1"]).run().expect_quiet().expect_stdout("\"1\"\n");
+    end(service);
+}
+
+/// A worker in a shell that answers with what it was given.
+const ECHO: &str = r#"echo '{"poolctl":1}' >&4
+while IFS=: read -r _ id rest <&3; do
+    data=${rest%\}}
+    echo "{\"id\":${id%%,*},\"ok\":\"${data##*:}\"}" >&4
+done
+"#;
+
+#[test]
+fn a_worker_that_stands_still_is_told() {
+    let sandbox = Sandbox::new();
+    gates(&sandbox, &["x"]);
+    let service = serve(&sandbox, POOLS);
+    let held = sandbox.poolctl(["map", "--pool", "gate", "x"]).start();
+    wait_until(DEADLINE, "an item runs", || figure(&sandbox, "gate", "running") == 1);
+    let pid = |status: &serde_json::Value| {
+        let pools = status["pools"].as_array().expect("a list").iter();
+        let gate = pools.filter(|pool| pool["name"] == "gate").map(|pool| pool["now"][0]["pid"].as_i64());
+        i32::try_from(gate.flatten().next().expect("it runs")).expect("a pid")
+    };
+    let worker = Pid::from_raw(pid(&status(&sandbox)));
+
+    kill(worker, Signal::SIGSTOP).expect("it lives");
+    wait_until(DEADLINE, "it is told", || {
+        sandbox.poolctl(["status"]).run().expect_quiet().text().contains("not responding")
+    });
+    let explained = sandbox.poolctl(["explain", "gate"]).run().expect_quiet();
+    kill(worker, Signal::SIGCONT).expect("it lives");
+    release(&sandbox, &["x"]);
+
+    assert!(explained.text().contains("kill -CONT"), "{explained}");
+    held.wait().expect_quiet().expect_stdout("through x\n");
     end(service);
 }
 

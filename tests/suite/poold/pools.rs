@@ -1,5 +1,6 @@
 //! `poolctl map --pool` and `poolctl apply --pool`: items of any source through a pool of the service.
 
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
@@ -41,7 +42,8 @@ fn items_that_fail_are_told_as_those_of_any_map() {
 
     let python = python.expect_code(1).expect_stdout("2.0\n3.0\n");
     python.expect_words(&["error: item 1 (-1): ValueError: math domain error", "1 of 3 items failed"]);
-    let command = command.expect_code(1).expect_stdout("1\n");
+    // As of any map, what a command wrote before it failed is its output.
+    let command = command.expect_code(1).expect_stdout("1\n3\n");
     command.expect_words(&["error: item 1 (\"3\"): exit code 1", "    no\n"]);
     let record: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!((&record["status"], &record["error"]["type"]), (&"failed".into(), &"ValueError".into()));
@@ -127,15 +129,21 @@ fn a_client_that_vanishes_takes_its_tasks_along_and_others_do_not_notice() {
     let map = sandbox.poolctl(["map", "--pool", "gate", "a", "b"]).start();
     wait_until(DEADLINE, "an item runs", || figure(&sandbox, "gate", "running") == 1);
     let socket = sandbox.run_directory().join("poolctl/poold.sock");
-    let silent: Vec<UnixStream> =
-        (0..50).map(|_| UnixStream::connect(&socket).expect("the service listens")).collect();
+    let connect = || UnixStream::connect(&socket).expect("the service listens");
+    let silent: Vec<UnixStream> = (0..10).map(|_| connect()).collect();
+    // The hello of a client, and half of what follows it.
+    let mut slow = connect();
+    let hello = b"\x0d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0{\"poolctl\":1}";
+    slow.write_all(hello).expect("it listens");
+    slow.write_all(&[20, 0, 0, 0, 33]).expect("it listens");
 
     map.kill();
+    (0..1000).for_each(|_| drop(connect()));
     wait_until(DEADLINE, "its tasks are gone", || {
         figure(&sandbox, "gate", "running") + figure(&sandbox, "gate", "queued") == 0
     });
 
     sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
-    drop(silent);
+    drop((silent, slow));
     end(service);
 }

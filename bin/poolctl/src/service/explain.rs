@@ -97,6 +97,7 @@ fn of_pool(pool: &PoolStats) -> String {
             format!("It {is}{why}.\n")
         }
     };
+    text += &said(pool.details.as_deref().unwrap_or_default());
     text += &format!(
         "Since it was opened {} tasks ended well and {} did not: {} failed, {} timed out, {} lost their worker, {} were \
          given up. {} were cancelled.\n",
@@ -114,13 +115,17 @@ fn of_pool(pool: &PoolStats) -> String {
         None => text += &format!("{} workers were replaced.\n", pool.restarts),
         Some(death) => {
             text += &format!("{} workers were replaced. Last, {}.\n", pool.restarts, words::death(death));
-            let lines: Vec<&str> = death.stderr.lines().collect();
-            for line in &lines[lines.len().saturating_sub(LINES)..] {
-                text += &format!("    {}\n", words::shown(line));
-            }
+            text += &said(&death.stderr);
         }
     }
     text + &advice(pool)
+}
+
+/// The last of what a worker wrote, indented.
+fn said(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    last.iter().map(|line| format!("    {}\n", words::shown(line))).collect()
 }
 
 /// What to do.

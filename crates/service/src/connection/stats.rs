@@ -30,6 +30,9 @@ pub struct PoolStats {
     /// Why it is broken, or has given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What the workers said that could not start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<String>,
     /// How many workers it has at most.
     pub workers: u32,
     /// How many clients are attached.

@@ -33,6 +33,9 @@ use crate::service;
 use crate::stderr::say;
 use crate::value::Span;
 
+/// So many items are handed over before it is looked again whether there is room.
+const ITEMS_AT_A_TIME: usize = 4096;
+
 /// The errors of the service's own making.
 const OWN_ERRORS: [&str; 4] = ["Failed", "TimedOut", "WorkerDied", "Quarantined"];
 
@@ -185,12 +188,16 @@ impl Pilot {
     fn feed(&mut self, mapping: &mut Mapping<'_>) -> Result<(), RequestError> {
         while !self.has_ended {
             if let Some(block) = self.waiting.front() {
-                let items: Vec<&[u8]> = (self.taken..block.len()).map(|index| block.item(index)).collect();
-                self.taken += mapping.push(&items)?;
-                if self.taken < block.len() {
+                let room = usize::try_from(mapping.room().items).unwrap_or(usize::MAX);
+                let some = (self.taken..block.len()).take(room.min(ITEMS_AT_A_TIME));
+                let items: Vec<&[u8]> = some.map(|index| block.item(index)).collect();
+                let pushed = mapping.push(&items)?;
+                self.taken += pushed;
+                if self.taken == block.len() {
+                    self.pass_on_first();
+                } else if pushed == 0 {
                     return Ok(());
                 }
-                self.pass_on_first();
                 continue;
             }
             match self.intake.try_recv() {
