@@ -14,6 +14,7 @@ Examples:
   poolctl apply add 2 3                           several arguments, for several parameters
   poolctl apply python:math:factorial 20          a Python function
   poolctl apply --raw sha256_file some.file       arguments as strings instead of JSON
+  poolctl apply --pool roots 16                   in a warm pool of poold
   poolctl apply --timeout 10s -- make -C sub all  a command; the status is its own
 ";
 
@@ -31,6 +32,7 @@ Exit codes: 0 it is ok, 1 the function failed; of a command its own status, 128+
     override_usage = "poolctl apply [OPTIONS] FUNCTION [ARGUMENT]...
        poolctl apply [OPTIONS] python:MODULE:FUNCTION [ARGUMENT]...
        poolctl apply [OPTIONS] --worker 'CMD...' [--function NAME] [ARGUMENT]...
+       poolctl apply [OPTIONS] --pool NAME [ARGUMENT]...
        poolctl apply [OPTIONS] -- CMD [ARG]..."
 )]
 pub(crate) struct ApplyArgs {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
-use poolctl_testkit::{DEADLINE, Sandbox, wait_until};
+use poolctl_testkit::{DEADLINE, Sandbox, poolctl_binary, wait_until};
 
 use super::{POOLS, end, figure, gates, release, serve};
 
@@ -118,6 +118,32 @@ fn ctrl_c_finishes_what_runs_and_sends_nothing_more() {
 
     map.wait_ended().expect_code(130).expect_stdout("through a\n");
     wait_until(DEADLINE, "the pool is idle", || figure(&sandbox, "gate", "queued") == 0);
+    end(service);
+}
+
+#[test]
+fn a_deadline_stops_what_runs_in_the_pool() {
+    let sandbox = Sandbox::new();
+    gates(&sandbox, &["a", "b"]);
+    let service = serve(&sandbox, POOLS);
+
+    let late = sandbox.poolctl(["map", "--pool", "gate", "--deadline", "50ms", "a", "b"]).run();
+
+    late.expect_code(124).expect_stdout("").expect_words(&["the deadline has passed"]);
+    wait_until(DEADLINE, "nothing runs", || figure(&sandbox, "gate", "running") == 0);
+    end(service);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_map_of_endless_input_quietly() {
+    let sandbox = Sandbox::new();
+    let service = serve(&sandbox, POOLS);
+
+    let map = sandbox.peer("sh").args(["-c", "yes 3 | \"$0\" map --pool square | head -n 3; wait"]);
+    let map = map.arg(poolctl_binary()).run();
+
+    map.expect_quiet().expect_stdout("9\n9\n9\n");
+    sandbox.poolctl(["map", "--pool", "square", "5"]).run().expect_quiet().expect_stdout("25\n");
     end(service);
 }
 
