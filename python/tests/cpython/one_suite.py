@@ -3,36 +3,33 @@
 usage: one_suite.py DESCRIPTOR SECONDS SUITE TEST…
 """
 
-import faulthandler
-import json
-import os
+import pathlib
 import sys
 import unittest
 
-import suites
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import suites  # noqa: E402
+from supervised_suite import Teller, unwatch, watch  # noqa: E402
 
 
 class Told(unittest.TestResult):
     """Writes what becomes of each test; one that takes too long ends the process, with all its stacks printed."""
 
-    def __init__(self, output, seconds):
+    def __init__(self, teller, seconds):
         super().__init__()
-        self.output = output
+        self.tell = teller.tell
         self.seconds = seconds
         self.outcome = None
-
-    def tell(self, **line):
-        self.output.write(json.dumps(line) + "\n")
-        self.output.flush()
 
     def startTest(self, test):
         super().startTest(test)
         self.outcome = ("passed", "")
-        faulthandler.dump_traceback_later(self.seconds, exit=True, file=sys.__stderr__)
+        watch(self.seconds)
         self.tell(begun=test._testMethodName)
 
     def stopTest(self, test):
-        faulthandler.cancel_dump_traceback_later()
+        unwatch()
         super().stopTest(test)
         self.tell(ended=test._testMethodName, outcome=self.outcome[0], detail=self.outcome[1])
 
@@ -62,11 +59,10 @@ class Told(unittest.TestResult):
 
 
 def main(descriptor, seconds, suite, *names):
-    os.set_inheritable(int(descriptor), False)
-    with open(int(descriptor), "w", encoding="utf-8") as output:
-        tests = unittest.TestSuite(map(suites.suite_class(suite), names))
-        result = Told(output, float(seconds))
-        tests.run(result)
+    tests = unittest.TestSuite(map(suites.suite_class(suite), names))
+    tests.run(Told(Teller(int(descriptor)), float(seconds)))
+    # What is left at the interpreter's exit may hang too.
+    watch(float(seconds))
 
 
 if __name__ == "__main__":
