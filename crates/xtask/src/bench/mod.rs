@@ -9,6 +9,7 @@ mod machine;
 pub(crate) mod measure;
 mod native_cases;
 mod object_cases;
+mod python_cases;
 mod report;
 mod scratch;
 
@@ -19,13 +20,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use crate::{root, tools};
+use crate::{python, root, tools};
 use cases::{Case, Runner, Taken};
 use figures::Figures;
 use scratch::{Scratch, ScratchError};
 
 /// The programs that measure pools of tasks and shared objects, among the examples.
 const PROGRAMS: [&str; 2] = ["native_rates", "object_rates"];
+
+/// The Python packages that are measured beside ours.
+const PEERS: &str = "python/bench/requirements.txt";
+
+/// The status by which a runner says that what it measures is not installed.
+const NOT_INSTALLED: i32 = 77;
 
 /// Where the tables are shown.
 const SHOWN_IN: &str = "docs/performance.md";
@@ -107,7 +114,8 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode, BenchError> {
     tools::install_missing();
     build(&top)?;
     let scratch = Scratch::new()?;
-    let bench = Bench { scratch: &scratch, path: search_path(&top) };
+    let bench =
+        Bench { scratch: &scratch, path: search_path(&top), python: interpreter(&top, &chosen), top: &top };
     let mut sections =
         format!("`cargo xtask bench --rounds {}` on {}\n\n", options.rounds, machine::line(&top));
     for case in chosen {
@@ -123,7 +131,21 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode, BenchError> {
 
 /// All cases, in the order of the document.
 fn cases() -> impl Iterator<Item = &'static Case> {
-    cases::CASES.into_iter().chain(native_cases::CASES).chain(object_cases::CASES)
+    let rust = cases::CASES.into_iter().chain(native_cases::CASES).chain(object_cases::CASES);
+    rust.chain(python_cases::CASES)
+}
+
+/// The Python that has the peers, where a case needs them; without them they are told as not installed.
+fn interpreter(top: &Path, chosen: &[&Case]) -> PathBuf {
+    let own = PathBuf::from("python3");
+    let needed = chosen.iter().flat_map(|case| case.runners).any(|runner| runner.line.contains("$python"));
+    if !needed {
+        return own;
+    }
+    python::environment(top, "python-bench", PEERS).unwrap_or_else(|error| {
+        println!("no Python with the peers: {error}");
+        own
+    })
 }
 
 fn build(top: &Path) -> Result<(), BenchError> {
@@ -164,6 +186,8 @@ fn renew(path: &Path, sections: &str) -> Result<(), BenchError> {
 struct Bench<'a> {
     scratch: &'a Scratch,
     path: OsString,
+    python: PathBuf,
+    top: &'a Path,
 }
 
 impl Bench<'_> {
@@ -173,26 +197,35 @@ impl Bench<'_> {
         let mut figures = vec![Figures::default(); case.runners.len()];
         for _ in 0..rounds {
             for (runner, figures) in case.runners.iter().zip(&mut figures) {
-                if is_there(runner) {
-                    figures.push(self.round(case, runner)?);
+                if let Some(figure) = self.round(case, runner)? {
+                    figures.push(figure);
                 }
             }
         }
         Ok(figures)
     }
 
-    /// One run of one runner: its figure, once its output has been compared.
-    fn round(&self, case: &Case, runner: &Runner) -> Result<f64, BenchError> {
+    /// One run of one runner: its figure, once its output has been compared; none if it is not installed.
+    fn round(&self, case: &Case, runner: &Runner) -> Result<Option<f64>, BenchError> {
+        if !is_there(runner) {
+            return Ok(None);
+        }
         let failed = |source| BenchError::Run { program: runner.line.to_owned(), source };
         let (output, report) = (self.scratch.file("output"), self.scratch.file("report"));
         let own = std::env::current_exe().map_err(failed)?;
         let mut command = Command::new("sh");
         command.args(["-c", runner.line]).current_dir(self.scratch.path()).env("PATH", &self.path);
         command.env("memory", format!("{} measure {}", own.display(), report.display()));
+        command.env("python", &self.python).env("pools", self.top.join("python/bench"));
+        command.env("PYTHONPATH", self.top.join("python/src"));
+        command.env("POOLCTL_BINARY", root::release_binary(self.top));
         command.env("figure", &report).stdin(Stdio::null()).stdout(File::create(&output).map_err(failed)?);
         let begun = Instant::now();
         let status = command.status().map_err(failed)?;
         let time = begun.elapsed();
+        if status.code() == Some(NOT_INSTALLED) {
+            return Ok(None);
+        }
         if !status.success() {
             return Err(BenchError::Failed { line: runner.line });
         }
@@ -204,7 +237,7 @@ impl Bench<'_> {
             Taken::PeakMemory => measure::read_memory(&report),
             Taken::Told => measure::read_figure(&report),
         };
-        figure.ok_or(BenchError::NoReport { line: runner.line })
+        figure.map(Some).ok_or(BenchError::NoReport { line: runner.line })
     }
 }
 

@@ -1,0 +1,226 @@
+"""Pools of today and poolctl's, each with the calls that it offers, under one set of names.
+
+A pool is a context manager. What one of them has no call for is missing from its class, and the benchmark then has no
+figure for it. Packages are imported where they are used, since most machines lack some.
+"""
+
+import concurrent.futures
+import multiprocessing
+
+
+class Futures:
+    """An executor: `submit` and `map`."""
+
+    def __init__(self, executor):
+        self.executor = executor
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.executor.shutdown()
+
+    def one_after_another(self, function, items):
+        submit = self.executor.submit
+        return [submit(function, item).result() for item in items]
+
+    def one_by_one(self, function, items):
+        submit = self.executor.submit
+        return [future.result() for future in [submit(function, item) for item in items]]
+
+    def map_singly(self, function, items):
+        return list(self.executor.map(function, items, chunksize=1))
+
+    def map(self, function, items, chunk=None):
+        return list(self.executor.map(function, items, chunksize=chunk or chunk_of(items)))
+
+    def begin(self, function, *arguments):
+        return self.executor.submit(function, *arguments).result
+
+
+class Results:
+    """A pool: `apply`, `apply_async` and `map`."""
+
+    def __init__(self, pool):
+        self.pool = pool
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.pool.terminate()
+        self.pool.join()
+
+    def one_after_another(self, function, items):
+        apply = self.pool.apply
+        return [apply(function, (item,)) for item in items]
+
+    def one_by_one(self, function, items):
+        begin = self.pool.apply_async
+        return [result.get() for result in [begin(function, (item,)) for item in items]]
+
+    def map_singly(self, function, items):
+        return self.pool.map(function, items, chunksize=1)
+
+    def map(self, function, items, chunk=None):
+        return self.pool.map(function, items, chunksize=chunk)
+
+    def begin(self, function, *arguments):
+        return self.pool.apply_async(function, arguments).get
+
+
+class Mpire:
+    def __init__(self, workers):
+        import mpire
+
+        self.pool = mpire.WorkerPool(workers, keep_alive=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.pool.terminate()
+
+    def map(self, function, items, chunk=None):
+        # A tuple is unpacked into arguments; results that are arrays would be joined into one.
+        arguments = [(item,) for item in items]
+        return self.pool.map(function, arguments, chunk_size=chunk, concatenate_numpy_output=False)
+
+    def map_singly(self, function, items):
+        return self.map(function, items, chunk=1)
+
+
+class Pebble:
+    def __init__(self, workers):
+        import pebble
+
+        self.pool = pebble.ProcessPool(workers)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.pool.stop()
+        self.pool.join()
+
+    def one_after_another(self, function, items):
+        return [self.pool.schedule(function, args=(item,)).result() for item in items]
+
+    def one_by_one(self, function, items):
+        return [future.result() for future in [self.pool.schedule(function, args=(item,)) for item in items]]
+
+    def begin(self, function, *arguments):
+        return self.pool.schedule(function, args=arguments).result
+
+
+class Joblib:
+    def __init__(self, workers):
+        import joblib
+
+        self.delayed = joblib.delayed
+        self.parallel = joblib.Parallel(workers)
+
+    def __enter__(self):
+        self.parallel.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.parallel.__exit__(*error)
+
+    def map(self, function, items, chunk=None):
+        return self.parallel(self.delayed(function)(item) for item in items)
+
+
+class Zooparallel:
+    def __init__(self, workers):
+        import zooparallel
+
+        self.pool = zooparallel.ZooPool(workers)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.pool.shutdown()
+
+    def one_after_another(self, function, items):
+        submit = self.pool.submit
+        return [submit(function, item).result(30) for item in items]
+
+    def one_by_one(self, function, items):
+        submit = self.pool.submit
+        return [future.result(30) for future in [submit(function, item) for item in items]]
+
+    def begin(self, function, *arguments):
+        return self.pool.submit(function, *arguments).result
+
+
+def chunk_of(items):
+    """What `multiprocessing.Pool.map` would take, for executors, which do not choose."""
+    return max(1, -(-len(items) // (4 * 2)))
+
+
+def poolctl_pool(workers):
+    import poolctl
+
+    return Results(poolctl.Pool(workers))
+
+
+def poolctl_executor(workers):
+    import poolctl
+
+    return OwnExecutor(poolctl.Executor(workers))
+
+
+class OwnExecutor(Futures):
+    """Ours chooses the chunks itself."""
+
+    def map(self, function, items, chunk=None):
+        return list(self.executor.map(function, items, **({"chunksize": chunk} if chunk else {})))
+
+
+def poolctl_service(workers):
+    """A warm pool of a running service: POOLCTL_BENCH_POOL names it."""
+    import os
+
+    import poolctl
+
+    return Results(poolctl.connect(os.environ["POOLCTL_BENCH_POOL"]))
+
+
+def loky(workers):
+    import loky
+
+    return Futures(loky.ProcessPoolExecutor(workers))
+
+
+def executor(workers):
+    return Futures(concurrent.futures.ProcessPoolExecutor(workers))
+
+
+def forked(workers):
+    return Results(multiprocessing.get_context("fork").Pool(workers))
+
+
+def spawned(workers):
+    return Results(multiprocessing.get_context("spawn").Pool(workers))
+
+
+def forkserver(workers):
+    return Results(multiprocessing.get_context("forkserver").Pool(workers))
+
+
+POOLS = {
+    "poolctl-pool": poolctl_pool,
+    "poolctl-executor": poolctl_executor,
+    "poolctl-service": poolctl_service,
+    "mp-fork": forked,
+    "mp-spawn": spawned,
+    "mp-forkserver": forkserver,
+    "executor": executor,
+    "loky": loky,
+    "mpire": Mpire,
+    "pebble": Pebble,
+    "joblib": Joblib,
+    "zooparallel": Zooparallel,
+}
