@@ -115,6 +115,9 @@ def succeeds(get, seconds):
 
 def main(way, name, count="0"):
     make, count = pools.POOLS[name], int(count)
+    # Some pools and their workers log to stdout, which must have our one word only.
+    answer = os.dup(1)
+    os.dup2(2, 1)
     try:
         if way in ("one-after-another", "one-by-one", "map-singly", "map"):
             figure, is_exact = rate(way, make, count)
@@ -129,7 +132,7 @@ def main(way, name, count="0"):
         return NOT_INSTALLED
     with open(os.environ.get("figure", "/dev/stderr"), "w", encoding="ascii") as file:
         print(figure, file=file)
-    print("exact" if is_exact else "wrong")
+    os.write(answer, b"exact\n" if is_exact else b"wrong\n")
     for pool in enter_later:
         with pool:
             pass

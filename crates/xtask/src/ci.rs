@@ -8,16 +8,15 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use crate::root;
 use crate::tidy::{self, Tables};
-use crate::tools;
+use crate::{python, root, tools};
 
 /// Why a step could not even begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CiError {
     /// A program could not be run.
     #[error("failed to run {program}")]
-    Run { program: &'static str, source: io::Error },
+    Run { program: String, source: io::Error },
     /// The rules could not be checked.
     #[error("failed to check the rules")]
     Tidy {
@@ -82,8 +81,11 @@ pub(crate) fn run() -> Result<ExitCode, CiError> {
     step("tests", &mut || counted(&top, "cargo", &TESTS, &mut tally))?;
     step("sweeps of rings and locks", &mut || counted(&top, "cargo", &SWEEPS, &mut tally))?;
     step("models of rings and locks", &mut || counted(&top, "env", &MODELS, &mut tally))?;
-    if top.join("tests/python").is_dir() {
-        step("tests of the Python worker", &mut || counted(&top, "python3", &PYTHON_TESTS, &mut tally))?;
+    step("tests of the Python worker", &mut || counted(&top, "python3", &WORKER_TESTS, &mut tally))?;
+    let (sources, python) = (format!("PYTHONPATH={}", top.join("python/src").display()), interpreter(&top));
+    for (name, arguments) in PYTHON_STEPS {
+        let arguments = [&[sources.as_str(), python.as_str()], arguments].concat();
+        step(name, &mut || counted(&top, "env", &arguments, &mut tally))?;
     }
     println!("\nfailed steps: {}", if failed.is_empty() { "none".to_owned() } else { failed.join(", ") });
     let Tally { passed, failed: failures, skipped } = tally;
@@ -112,25 +114,41 @@ const MODELS: [&str; 10] = [
     "--lib",
     "--quiet",
 ];
-const PYTHON_TESTS: [&str; 5] = ["-m", "unittest", "discover", "-s", "tests/python"];
+const WORKER_TESTS: [&str; 5] = ["-m", "unittest", "discover", "-s", "tests/python"];
+/// The package, the suites that others wrote, and the wheel; each says what it skips, and why.
+const PYTHON_STEPS: [(&str, &[&str]); 4] = [
+    ("tests of the Python package", &["-m", "unittest", "discover", "-s", "python/tests"]),
+    ("CPython's tests of pools and executors", &["python/tests/cpython/run.py"]),
+    ("joblib's tests of parallel loops", &["python/tests/joblib_suite/run.py"]),
+    ("the wheel in a fresh environment", &["python/tests/wheel_checks.py"]),
+];
+/// What the suites of others need.
+const PYTHON_PACKAGES: &str = "python/tests/requirements.txt";
+
+/// A Python with these packages; where they cannot be had, what needs them is skipped.
+fn interpreter(top: &Path) -> String {
+    match python::environment(top, "python-tests", PYTHON_PACKAGES) {
+        Ok(interpreter) => interpreter.display().to_string(),
+        Err(error) => {
+            println!("no environment with the packages of {PYTHON_PACKAGES}: {error}");
+            "python3".to_owned()
+        }
+    }
+}
 
 /// Whether the program ends with 0; it talks to the terminal itself.
-fn succeeds(top: &Path, program: &'static str, arguments: &[&str]) -> Result<bool, CiError> {
+fn succeeds(top: &Path, program: &str, arguments: &[&str]) -> Result<bool, CiError> {
     let status = Command::new(program).args(arguments).current_dir(top).status();
-    Ok(status.map_err(|source| CiError::Run { program, source })?.success())
+    Ok(status.map_err(|source| CiError::Run { program: program.to_owned(), source })?.success())
 }
 
 /// As [`succeeds`], adding to `tally` what the closing lines say. The tests run the release build of `poolctl`.
-fn counted(
-    top: &Path,
-    program: &'static str,
-    arguments: &[&str],
-    tally: &mut Tally,
-) -> Result<bool, CiError> {
-    let failed = |source| CiError::Run { program, source };
+fn counted(top: &Path, program: &str, arguments: &[&str], tally: &mut Tally) -> Result<bool, CiError> {
+    let failed = |source| CiError::Run { program: program.to_owned(), source };
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" 2>&1", "sh", program]).args(arguments).current_dir(top);
-    command.env("POOLCTL_BIN", root::release_binary(top)).stdout(Stdio::piped());
+    let binary = root::release_binary(top);
+    command.env("POOLCTL_BIN", &binary).env("POOLCTL_BINARY", &binary).stdout(Stdio::piped());
     #[expect(clippy::disallowed_methods, reason = "a test runner, waited for below")]
     let mut child = command.spawn().map_err(failed)?;
     let output = child.stdout.take().expect("stdout was asked for as a pipe");

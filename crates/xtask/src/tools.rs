@@ -1,21 +1,31 @@
 //! Programs that tests and benchmarks run beside poolctl: which are there, and how to get the others.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A program and the Debian package it comes in.
+/// A program, or a file where Debian puts it, and the Debian package it comes in.
 struct Tool {
     program: &'static str,
     package: &'static str,
 }
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 6] = [
     Tool { program: "jq", package: "jq" },
     Tool { program: "node", package: "nodejs" },
     Tool { program: "perl", package: "perl" },
     Tool { program: "strace", package: "strace" },
     Tool { program: "parallel", package: "parallel" },
+    Tool {
+        program: "/usr/lib/python3.11/test/test_concurrent_futures.py",
+        package: "libpython3.11-testsuite",
+    },
 ];
+
+impl Tool {
+    fn is_there(&self) -> bool {
+        Path::new(self.program).is_file() || find(self.program).is_some()
+    }
+}
 
 /// Where `program` is on PATH.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
@@ -25,21 +35,16 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 /// Installs what is missing where that needs no questions; says what stays missing.
 pub(crate) fn install_missing() {
-    let missing = || TOOLS.iter().filter(|tool| find(tool.program).is_none());
-    let packages: Vec<_> = missing().map(|tool| tool.package).collect();
-    if packages.is_empty() {
+    let missing = || TOOLS.iter().filter(|tool| !tool.is_there());
+    if missing().next().is_none() {
         return;
     }
     if nix::unistd::geteuid().is_root() && find("apt-get").is_some() {
-        println!("installing {}", packages.join(", "));
-        let install = [&["install", "--yes", "--no-install-recommends"], packages.as_slice()].concat();
-        for arguments in [vec!["update", "--quiet"], install] {
-            let status =
-                Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status();
-            if !status.is_ok_and(|status| status.success()) {
-                println!("apt-get failed");
-                break;
-            }
+        apt_get(&["update", "--quiet"]);
+        // One at a time, since apt-get installs nothing at all when it does not know one of several.
+        for tool in missing() {
+            println!("installing {}", tool.package);
+            apt_get(&["install", "--yes", "--quiet", "--no-install-recommends", tool.package]);
         }
     }
     for tool in missing() {
@@ -47,5 +52,12 @@ pub(crate) fn install_missing() {
             "no {} here, so what needs it is skipped; install the package {} to run it",
             tool.program, tool.package
         );
+    }
+}
+
+fn apt_get(arguments: &[&str]) {
+    let status = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status();
+    if !status.is_ok_and(|status| status.success()) {
+        println!("apt-get {} failed", arguments.join(" "));
     }
 }
