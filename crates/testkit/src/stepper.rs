@@ -14,6 +14,12 @@
 //! permitted: a `memset` near the end of a page takes another way than elsewhere. Release builds are stopped at every
 //! instruction; debug builds, which have many times as many, where each instruction is reached first.
 //!
+//! Where a victim that is killed has more than [`EACH`] instructions to go, most of them change nothing that others see.
+//! Killed before or behind such a one, it leaves the same: so release builds stop it before and behind each instruction
+//! that changes shared memory and each system call, and, in case we are wrong about that, at every [`STRIDE`]th of the
+//! rest, but for those that read the clock: how many they are depends on how fast they are stepped. With `--every` on the
+//! command line it stops at all of them.
+//!
 //! What runs beside a victim may send it another way than the first one went. Behind one that passed its point by others
 //! are stepped to it, at the pace of the first, until one comes there.
 //!
@@ -24,9 +30,10 @@
 mod companion;
 mod harness;
 mod victim;
+mod visible;
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use nix::sys::personality::{self, Persona};
@@ -36,6 +43,7 @@ use nix::sys::signal::{Signal, raise};
 pub use companion::Companion;
 pub use harness::{Builds, Sweep, VICTIM, run_sweeps};
 use victim::{News, Place, Victim};
+use visible::Visible;
 
 /// How a victim ends that may not be traced.
 const NOT_PERMITTED: i32 = 77;
@@ -45,6 +53,12 @@ const START: Signal = Signal::SIGUSR1;
 const END: Signal = Signal::SIGUSR2;
 /// How many victims are recorded if no two of them go the same way.
 const MOST_RECORDS: usize = 5;
+/// Up to so many instructions a victim is killed at each of them.
+const EACH: usize = 1000;
+/// Of more, at each that others notice, and at so many-th of the rest.
+const STRIDE: usize = 7;
+/// The argument of a test that wants them all.
+const EVERY: &str = "--every";
 /// How often a victim may fall asleep on its way to one point.
 const MOST_SLEEPS: u32 = 100;
 /// How many victims are sent to one point before it counts as one that none comes to.
@@ -82,6 +96,11 @@ pub trait Scene {
     /// What the other side does. In a sweep that kills: whenever the victim sleeps, so that it goes on. In one that goes
     /// on: once, while the victim stands at its point or, if it comes to that first, sleeps.
     fn act(&mut self);
+
+    /// Whether something else goes on from point to point, so that no two of them are alike.
+    fn is_moving(&self) -> bool {
+        false
+    }
 }
 
 /// What becomes of a victim at its point.
@@ -130,15 +149,22 @@ pub fn sweep<S: Scene>(
     mut after: impl FnMut(S, &Point),
 ) -> Result<Swept, Refused> {
     keep_addresses();
-    let Record { path, slept_at } = usual_record(&mut scene)?;
+    let Record { path, slept_at, turns } = usual_record(&mut scene)?;
     let from = match then {
         Then::KillWoken => slept_at.expect("a victim sleeps that is to be woken"),
         Then::Kill | Then::GoOn => 0,
     };
     let mut swept = Swept { points: 0, instructions: path.len() - from, astray: 0 };
     let mut places = HashSet::new();
-    let is_wanted = |point: &&Point| !cfg!(debug_assertions) || places.insert(point.place.clone());
-    for point in path[from..].iter().filter(is_wanted) {
+    let is_each = then == Then::GoOn
+        || swept.instructions <= EACH
+        || scene().is_moving()
+        || std::env::args().any(|argument| argument == EVERY);
+    let is_wanted = |(index, point): &(usize, &Point)| match cfg!(debug_assertions) {
+        true => places.insert(point.place.clone()),
+        false => is_each || turns.contains(index) || index % STRIDE == 0 && !point.place.is_clock(),
+    };
+    for (_, point) in path.iter().enumerate().skip(from).filter(is_wanted) {
         let (mut scene, mut victim, reached) = reach(point, then, &mut scene, &mut swept.astray)?;
         match then {
             Then::Kill | Then::KillWoken => victim.kill(),
@@ -218,11 +244,20 @@ fn reach<S: Scene>(
 }
 
 /// The way of a victim from start to end.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Record {
     path: Vec<Point>,
     /// Which point was the first behind a sleep.
     slept_at: Option<usize>,
+    /// Before and behind which points others saw something change.
+    turns: BTreeSet<usize>,
+}
+
+impl Record {
+    /// Whether this victim went the same way as the other. What others did meanwhile need not be the same.
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.path, self.slept_at) == (&other.path, other.slept_at)
+    }
 }
 
 /// The way that two victims go, or, where none do, the last one went. A single one may go its own, which others hardly
@@ -230,8 +265,12 @@ struct Record {
 fn usual_record<S: Scene>(scene: &mut impl FnMut() -> S) -> Result<Record, Refused> {
     let mut records = vec![record(&mut scene())?];
     loop {
-        let next = record(&mut scene())?;
-        if records.contains(&next) || records.len() + 1 == MOST_RECORDS {
+        let mut next = record(&mut scene())?;
+        let like = records.iter().filter(|earlier| earlier.is_like(&next));
+        let turns: Vec<usize> = like.flat_map(|earlier| earlier.turns.iter().copied()).collect();
+        let is_usual = records.iter().any(|earlier| earlier.is_like(&next));
+        next.turns.extend(turns);
+        if is_usual || records.len() + 1 == MOST_RECORDS {
             return Ok(next);
         }
         records.push(next);
@@ -243,8 +282,11 @@ fn record(scene: &mut impl Scene) -> Result<Record, Refused> {
     let mut victim = Victim::start(scene.start())?;
     let (mut path, mut slept_at) = (Vec::new(), None);
     let mut seen = HashMap::<Place, u32>::new();
+    let mut visible = Visible::of(&victim);
     let steps = Cell::new(0);
-    let mut note = |place: Place| {
+    let mut note = |victim: &Victim| {
+        let place = victim.place();
+        visible.look(victim, &place);
         let nth = seen.entry(place.clone()).or_default();
         *nth += 1;
         path.push(Point { place, nth: *nth });
@@ -259,14 +301,14 @@ fn record(scene: &mut impl Scene) -> Result<Record, Refused> {
     walk(&mut victim, &mut note, act);
     // Where it stands when the signal is there already; nothing more is executed.
     path.pop();
-    Ok(Record { path, slept_at })
+    Ok(Record { path, slept_at, turns: visible.turns() })
 }
 
 /// Steps a victim to a point, or as far as it comes.
 fn step_to(victim: &mut Victim, point: &Point, then: Then, scene: &mut impl Scene) -> Reached {
     let mut times = 0;
-    let is_there = |place: Place| {
-        times += u32::from(place == point.place);
+    let is_there = |victim: &Victim| {
+        times += u32::from(victim.place() == point.place);
         times == point.nth
     };
     let act = || {
@@ -282,11 +324,11 @@ fn step_to(victim: &mut Victim, point: &Point, then: Then, scene: &mut impl Scen
 /// that it shall not.
 fn walk(
     victim: &mut Victim,
-    mut is_there: impl FnMut(Place) -> bool,
+    mut is_there: impl FnMut(&Victim) -> bool,
     mut act: impl FnMut() -> bool,
 ) -> Reached {
     let mut sleeps = 0;
-    while !is_there(victim.place()) {
+    while !is_there(victim) {
         let mut news = victim.step();
         while news == News::Sleeps {
             sleeps += 1;

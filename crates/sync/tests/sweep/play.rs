@@ -202,6 +202,11 @@ impl<T: Send + 'static> Scene for Play<T> {
             Cue::Late => {}
         }
     }
+
+    /// A second victim that dies behind the first dies elsewhere each time.
+    fn is_moving(&self) -> bool {
+        matches!(self.second, Second::Behind(_) | Second::Beside(_))
+    }
 }
 
 /// Kills the victim everywhere and recovers it. `finish` is what the host does then for those who still wait, as a

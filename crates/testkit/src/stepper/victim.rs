@@ -28,6 +28,13 @@ pub(super) struct Place {
     offset: u64,
 }
 
+impl Place {
+    /// Whether the kernel's page is there that tells the time without a system call.
+    pub(super) fn is_clock(&self) -> bool {
+        self.file == "[vdso]"
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+{:#x}", self.file, self.offset)
@@ -103,10 +110,20 @@ impl Victim {
         Place { file: file.name.clone(), offset: address - file.start + file.offset }
     }
 
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid.as_raw().cast_unsigned()
+    }
+
+    /// Whether its next instruction is a system call.
+    pub(super) fn is_before_call(&self) -> bool {
+        self.read(self.registers().rip) & 0xffff == SYSCALL
+    }
+
     /// Executes one instruction.
     pub(super) fn step(&mut self) -> News {
         // Only a system call can put it to sleep; without one a trap follows at once.
-        let is_call = self.read(self.registers().rip) & 0xffff == SYSCALL;
+        let is_call = self.is_before_call();
         ptrace::step(self.pid, None).expect("a stopped victim can be stepped");
         self.is_stopped = false;
         if is_call {
@@ -144,7 +161,7 @@ impl Victim {
                 Ok(status) => return self.news_of(status),
                 Err(error) => panic!("a child can be waited for: {error}"),
             }
-            let state = Process::look(self.pid.as_raw().cast_unsigned()).map(|process| process.state);
+            let state = Process::look(self.pid()).map(|process| process.state);
             if state == Some('S') {
                 return News::Sleeps;
             }
