@@ -48,7 +48,7 @@ def run(options, list_of_items):
 def _options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="*", metavar="TEST", help="functions or items to run; everything if not given")
-    parser.add_argument("--register", default="poolctl.joblib_backend:register", metavar="MODULE:FUNCTION",
+    parser.add_argument("--register", default="poolctl.joblib_backend:register_joblib", metavar="MODULE:FUNCTION",
                         help="what registers the backend; stand_in:register shows what the tests themselves need")
     parser.add_argument("--limit", type=float, default=120, help="seconds until a test counts as hanging")
     parser.add_argument("--unskip", action="store_true", help="run what skips.py lists too")
