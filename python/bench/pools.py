@@ -169,14 +169,8 @@ def poolctl_pool(workers):
 def poolctl_executor(workers):
     import poolctl
 
-    return OwnExecutor(poolctl.Executor(workers))
-
-
-class OwnExecutor(Futures):
-    """Ours chooses the chunks itself."""
-
-    def map(self, function, items, chunk=None):
-        return list(self.executor.map(function, items, **({"chunksize": chunk} if chunk else {})))
+    # Like the standard library's it would give up with its first dead worker.
+    return Futures(poolctl.Executor(workers, on_worker_death="replace"))
 
 
 def poolctl_service(workers):

@@ -73,7 +73,7 @@ const MAP: Case = Case {
     runners: &[
         pool!("poolctl `Pool.map`", "map poolctl-pool 1000000"),
         pool!("`multiprocessing.Pool.map`", "map mp-fork 1000000"),
-        pool!("poolctl `Executor.map`", "map poolctl-executor 1000000"),
+        pool!("poolctl `Executor.map`, the chunks of `Pool.map`", "map poolctl-executor 1000000"),
         pool!("`ProcessPoolExecutor.map`, the chunks of `Pool.map`", "map executor 1000000"),
         pool!("loky `map`, the chunks of `Pool.map`", "map loky 1000000"),
         pool!("mpire `map`, 100 000", "map mpire 100000"),
@@ -149,7 +149,7 @@ const KILLED: Case = Case {
     unit: Unit::Milliseconds,
     target: Target::AtMost(50.0),
     runners: &[
-        pool!("poolctl `Executor`", "told poolctl-executor"),
+        pool!("poolctl `Executor`, which replaces it", "told poolctl-executor"),
         pool!("`ProcessPoolExecutor`", "told executor"),
         pool!("loky", "told loky"),
         pool!("pebble", "told pebble"),
@@ -163,7 +163,7 @@ const LOST: Case = Case {
     unit: Unit::Count,
     target: Target::AtMost(1.0),
     runners: &[
-        pool!("poolctl `Executor`", "lost poolctl-executor"),
+        pool!("poolctl `Executor`, which replaces it", "lost poolctl-executor"),
         pool!("poolctl `Pool`", "lost poolctl-pool"),
         pool!("`multiprocessing.Pool`", "lost mp-fork"),
         pool!("`ProcessPoolExecutor`", "lost executor"),
