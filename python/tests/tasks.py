@@ -76,6 +76,11 @@ def touch(array):
     return array
 
 
+def touch_buffer(buffer):
+    buffer[0] = 7
+    return bytes(buffer[:2]), len(buffer)
+
+
 def carry(constant, x):
     """With a large first argument that a partial carries."""
     return len(constant) + x, os.getpid()

@@ -423,6 +423,7 @@ class Driver:
         if not is_free:
             seat.acquire()
             self.leader = CLOSED
+        alive.discard(self)
         self.server.close()
         for descriptor in (self.poke_end, self.poke_start, *self.descriptors):
             os.close(descriptor)

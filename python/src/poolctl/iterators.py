@@ -43,9 +43,9 @@ class Part:
 class Flow:
     """An input on its way through the pool. `_state` is PENDING while the consumer has to wait."""
 
-    def __init__(self, session: Any, submit: Callable[[list[Any], Part], None], items: Iterable[Any], chunk: int,
-                 is_ordered: bool, window: int) -> None:
-        self.session, self.submit = session, submit
+    def __init__(self, session: Any, submit: Callable[[list[Any], Part], None], on_end: Callable[[], None],
+                 items: Iterable[Any], chunk: int, is_ordered: bool, window: int) -> None:
+        self.session, self.submit, self.on_end = session, submit, on_end
         self.input: Optional[Iterator[Any]] = iter(items)
         self.chunk, self.is_ordered, self.window = chunk, is_ordered, window
         self.reading = allocate_lock()
@@ -114,6 +114,7 @@ class Flow:
             self.state.notify_all()
         if self in self.session.flows:
             self.session.flows.remove(self)
+            self.on_end()
         self.session.notice(self)
 
     def end(self, error: BaseException) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from _thread import allocate_lock
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from importlib.util import find_spec
 from pickle import PickleBuffer, dumps, loads
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -142,8 +142,8 @@ class Constants:
 
     - Those that stay the same are known by identity as long as they live.
     - Others (a partial, a bound method, a closure) are pickled for each call, since they can change, and known by
-      their pickle: the last `MAX_KEPT_CONSTANTS` of them.
-    - Large ones are sent for one call (which may be a map of many items) and forgotten.
+      their pickle: the last `MAX_KEPT_CONSTANTS` of them, and those that are pinned by a call of many tasks.
+    - Large ones are sent for one call (which may be a map of many items) and forgotten: they are *passing*.
     """
 
     def __init__(self) -> None:
@@ -151,6 +151,12 @@ class Constants:
         self.by_identity: dict[int, tuple[Any, bytes]] = {}
         self.by_pickle: OrderedDict[bytes, bytes] = OrderedDict()
         self.count = 0
+        self.passing: set[bytes] = set()
+        self.pins: dict[bytes, int] = {}
+        # Those that were pushed out while they were pinned, and those that were just now: somebody may be about to
+        # submit a task that names one.
+        self.retired: set[bytes] = set()
+        self.retiring: deque[bytes] = deque()
         # Keys that nobody needs any more.
         self.dropped: list[bytes] = []
 
@@ -166,14 +172,14 @@ class Constants:
             if isinstance(payload, Large):
                 key = self.new_key()
                 define(key, payload)
-                self.dropped.append(key)
+                self.passing.add(key)
                 return key
             found = self.by_pickle.get(payload)
             if found is None:
                 found = self.by_pickle[payload] = self.new_key()
                 define(found, payload)
                 if len(self.by_pickle) > MAX_KEPT_CONSTANTS:
-                    self.dropped.append(self.by_pickle.popitem(last=False)[1])
+                    self.retire(self.by_pickle.popitem(last=False)[1])
             else:
                 self.by_pickle.move_to_end(payload)
             return found
@@ -196,6 +202,31 @@ class Constants:
         self.count += 1
         return b"f%d" % self.count
 
+    def retire(self, key: bytes) -> None:
+        if key in self.pins:
+            self.retired.add(key)
+            return
+        self.retiring.append(key)
+        if len(self.retiring) > MAX_KEPT_CONSTANTS:
+            self.dropped.append(self.retiring.popleft())
 
-def load(view: Any, buffers: Any = ()) -> Any:
-    return loads(view, buffers=buffers)
+    def pin(self, key: bytes) -> None:
+        """More tasks will name it, until `unpin`."""
+        with self.lock:
+            self.pins[key] = self.pins.get(key, 0) + 1
+
+    def unpin(self, key: bytes) -> None:
+        with self.lock:
+            self.pins[key] -= 1
+            if self.pins[key] == 0:
+                del self.pins[key]
+                if key in self.retired or key in self.passing:
+                    self.retired.discard(key)
+                    self.passing.discard(key)
+                    self.dropped.append(key)
+
+    def was_named(self, key: bytes) -> None:
+        """A task that names it was submitted: one that is passing is not needed any more, unless it is pinned."""
+        if key in self.passing and key not in self.pins:
+            self.passing.discard(key)
+            self.dropped.append(key)

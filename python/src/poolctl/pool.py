@@ -142,14 +142,15 @@ class Pool:
             result._take_nothing()
             return result
         key = session.key_of(func)
-        result._first = session.reserve(result._left, result)
-        if chunk == 1:
-            submit_singly(session, key, items, kind, result)
-        else:
-            for index, start in enumerate(range(0, len(items), chunk)):
-                number = result._first + index
-                payload = pickled(session, list(items[start : start + chunk]), kind, number, result)
-                session.submit_reserved(number, key, [payload])
+        session.constants.pin(key)
+        try:
+            result._first = session.reserve(result._left, result)
+            if chunk == 1:
+                submit_singly(session, key, items, kind, result)
+            else:
+                submit_chunks(session, key, items, kind, result)
+        finally:
+            session.constants.unpin(key)
         if not will_wait:
             session.push()
         return result
@@ -178,8 +179,14 @@ class Pool:
             def submit(items: list[Any], part: Part) -> None:
                 session.submit(key, dump(items, MANY_CALLS), part, True)
 
+        session.constants.pin(key)
         ahead = window if window is not None else max(MIN_WINDOW, 4 * session.workers * chunk)
-        return IMapIterator(Flow(session, submit, iterable, chunk, is_ordered, max(ahead, chunk)))
+
+        # What is known by identity has to live until then.
+        def finish(_func: Any = func) -> None:
+            session.constants.unpin(key)
+
+        return IMapIterator(Flow(session, submit, finish, iterable, chunk, is_ordered, max(ahead, chunk)))
 
     # Looking and steering.
 
@@ -281,6 +288,15 @@ def submit_singly(session: Session, key: bytes, items: Any, kind: bytes, result:
         session.submit_reserved(first, key, payloads)
         start += step
         step = min(4 * step, 512)
+
+
+def submit_chunks(session: Session, key: bytes, items: Any, kind: bytes, result: MapResult) -> None:
+    """Each chunk as one task, a list."""
+    chunk = result._chunk
+    for index, start in enumerate(range(0, len(items), chunk)):
+        number = result._first + index
+        payload = pickled(session, list(items[start : start + chunk]), kind, number, result)
+        session.submit_reserved(number, key, [payload])
 
 
 def pickled(session: Session, items: Any, kind: bytes, number: int, result: MapResult) -> Optional[Payload]:

@@ -156,6 +156,8 @@ class Session(Driver):
                 self.flush()
             if self.may_sleep or self.leader is NOBODY and not will_wait:
                 self.poke()
+            if self.constants.passing:
+                self.constants.was_named(key)
 
     def reserve(self, count: int, call: Any) -> int:
         """Numbers for so many tasks of one call, which `submit_reserved` gets one after another; returns the first."""
@@ -501,6 +503,9 @@ class Session(Driver):
             except PoolError:
                 # It has ended meanwhile.
                 pass
+        if numbers and not is_queued_only:
+            # What runs is stopped after the reply: at the latest when the grace of its worker is over.
+            self.wait(call)
 
     def numbers_of(self, call: Any) -> list[int]:
         """The numbers of a call that were sent and have no outcome. Under the door."""
