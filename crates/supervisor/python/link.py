@@ -32,7 +32,7 @@ REQUESTS, REPLIES, CLAIM, SCRIPT = 3, 4, 5, 6
 HELLO, TASK, OK, ERR, LOG, PING, BYE, BATCH, DEFINE, PUBLISHED, RELEASE = 0, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13
 WORK = (TASK, BATCH, DEFINE, RELEASE)
 HEADER = Struct("<IBBHQ")
-MAX_BODY_BYTES, READ_BYTES = 64 << 20, 1 << 18
+MAX_BODY_BYTES, READ_BYTES = 64 << 20, 1 << 16
 KICK_NS, MAX_WAITING_PRINTS = 1_000_000, 1000
 
 # A reply is packed in one go, padded into bytes that are not published yet; a longer one takes the long way.

@@ -31,7 +31,7 @@ ONE_CALL, MANY_CALLS, MANY_SPREAD, ONE_ALONE = 0, 1, 2, 3
 MIN_BUFFER_BYTES, MIN_MEMFD_BYTES = 1 << 17, 1 << 17
 # Python's mmap keeps a descriptor of its own.
 MAX_MAPPINGS = 200
-MAX_DESCRIPTORS = 253
+ANCILLARY_BYTES = _socket.CMSG_SPACE(4 * 253)
 PLAIN = frozenset((int, float, bool, type(None), str))
 READING, CALLING, WRITING = 0, 1, 2
 
@@ -115,14 +115,15 @@ class ObjectInbox(Inbox):
         self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, REQUESTS)
         self.descriptors = []
         self.nests = Nests(ring, count_of)
+        # Kept, since memory of this size is mapped and unmapped each time.
+        self.room = bytearray(READ_BYTES)
 
     def receive(self):
-        data, ancillary, _, _ = self.socket.recvmsg(READ_BYTES, _socket.CMSG_SPACE(4 * MAX_DESCRIPTORS),
-                                                    _socket.MSG_CMSG_CLOEXEC)
+        size, ancillary, _, _ = self.socket.recvmsg_into([self.room], ANCILLARY_BYTES, _socket.MSG_CMSG_CLOEXEC)
         for level, kind, passed in ancillary:
             if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
                 self.descriptors += memoryview(passed).cast("i")
-        return data
+        return memoryview(self.room)[:size]
 
     def take_other(self, kind, flags, item, meta, payload):
         if kind == RESULT:
