@@ -79,7 +79,7 @@ class Inbox:
                 body_len, kind, flags, meta_len, item = HEADER.unpack_from(buffer)
                 end = 16 + body_len
                 if len(buffer) >= end:
-                    meta = bytes(memoryview(buffer)[16:16 + meta_len])
+                    meta = bytes(buffer[16:16 + meta_len])
                     payload = bytes(memoryview(buffer)[16 + meta_len:end])
                     del buffer[:end]
                     return kind, flags, item, meta, payload
@@ -191,7 +191,8 @@ class Ring:
         published = self.words[2]
         if published != self.kicked:
             self.kicked = published
-            write_all(REPLIES, HEADER.pack(0, PUBLISHED, 0, 0, published))
+            # So short a write to a socket is whole or waits.
+            os.write(REPLIES, HEADER.pack(0, PUBLISHED, 0, 0, published))
 
 
 class Printed(RawIOBase):

@@ -229,6 +229,9 @@ class Runner:
     def __init__(self, ring, constants):
         self.ring, self.constants = ring, constants
         self.is_timed = os.environ.pop("POOLCTL_TIMING", "") == "1"
+        self.writer = Writer()
+        # The meta that came last, and what it says: consecutive frames mostly say the same.
+        self.meta, self.fields = b"", {}
 
     def run(self, key, item, payload, spans, buffers):
         """Runs the items that lie at `spans` of `payload`, the first of which is `item`.
@@ -238,7 +241,7 @@ class Runner:
         ring, clock, pack_into, load, plain = self.ring, time.monotonic_ns, SMALL.pack_into, loads, PLAIN
         memory, words, fence, phase_, activity_ = ring.memory, ring.words, ring.fence, phase, activity
         small_text = -1 if self.is_timed else SMALL_TEXT
-        writer, nests = Writer(), ring.inbox.nests
+        writer, nests = self.writer, ring.inbox.nests
         function, is_by_value = None, True
         at, base, last = ring.window()
         kick_at = ring.kick_at
@@ -319,15 +322,25 @@ class Runner:
 
     def take(self, kind, flags, item, meta, payload):
         """Acts on one frame of work."""
-        inbox, fields = self.ring.inbox, decode(meta.decode()) if meta else {}
+        inbox = self.ring.inbox
+        if meta != self.meta:
+            self.meta, self.fields = meta, decode(meta.decode()) if meta else {}
+        fields = self.fields
         key = fields.get("key")
         if kind == DEFINE:
             self.constants.define(key, inbox.parts_of(flags, payload))
         elif kind == RELEASE:
             self.constants.release(key)
         else:
-            payload, buffers = inbox.parts_of(flags, payload)
-            spans = items_of(fields["n"], payload) if kind == BATCH else ((0, len(payload)),)
+            buffers = ()
+            if flags & IN_MEMFD:
+                payload, buffers = inbox.parts_of(flags, payload)
+            if kind == TASK:
+                spans = ((0, len(payload)),)
+            elif fields["n"] == 1:
+                spans = ((4, len(payload)),)
+            else:
+                spans = items_of(fields["n"], payload)
             inbox.nests.batch_end = item + (fields["n"] if kind == BATCH else 1)
             phase[0] = LOOP
             self.run(key, item, payload, spans, buffers)
