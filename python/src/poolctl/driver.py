@@ -76,6 +76,7 @@ class Driver:
         self.leading_thread = 0
         self.outbox: deque[tuple[Any, tuple[int, ...]]] = deque()
         self.reader_seat: Any = None
+        self.reader: Optional[threading.Thread] = None
         self.poke_end, self.poke_start = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.poller = select.poll()
         self.poller.register(self.poke_end, select.POLLIN)
@@ -162,7 +163,8 @@ class Driver:
         if self.reader_seat is None:
             self.reader_seat = allocate_lock()
             self.reader_seat.acquire()
-            threading.Thread(target=self.read_on, name="poolctl-reader", daemon=True).start()
+            self.reader = threading.Thread(target=self.read_on, name="poolctl-reader", daemon=True)
+            self.reader.start()
         elif self.is_reader_asleep:
             self.is_reader_asleep = False
             self.reader_seat.release()
@@ -425,6 +427,8 @@ class Driver:
             self.leader = CLOSED
         alive.discard(self)
         self.server.close()
+        if self.reader is not None and self.reader is not threading.current_thread():
+            self.reader.join(1)
         for descriptor in (self.poke_end, self.poke_start, *self.descriptors):
             os.close(descriptor)
 

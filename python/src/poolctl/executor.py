@@ -21,7 +21,7 @@ from .future import TaskFuture
 from .opening import Options, open_session
 from .pickling import ONE_CALL, dump
 from .session import Session
-from .workers import Worker, workers_of
+from .workers import Worker
 
 # Sessions whose pending work the end of the interpreter waits for.
 waited_for: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -116,7 +116,7 @@ class Executor(BaseExecutor):
         """Takes no more tasks; workers end when all that was submitted has.
 
         - `wait`: until then. Otherwise the end of the interpreter waits.
-        - `cancel_futures`: what does not run yet is cancelled.
+        - `cancel_futures`: what does not run yet is cancelled, but for what the workers are about to begin.
         """
         with self._shutdown_lock:
             self._is_shut_down = True
@@ -151,9 +151,17 @@ class Executor(BaseExecutor):
 
     @property
     def _processes(self) -> dict[int, Worker]:
-        if self._session.has_ended:
-            return {}
-        return {worker.pid: worker for worker in workers_of(self._session)}
+        session = self._session
+        # Workers are started in the background, as many as there are tasks for; who lists them wants those at work.
+        deadline = time.monotonic() + 10
+        while not session.has_ended:
+            stats = session.stats()
+            found = {worker["pid"]: Worker(session, worker["worker"], worker["pid"]) for worker in stats["alive"]}
+            wanted = min(self._max_workers, session.outstanding())
+            if min(len(found), len(stats["now"])) >= wanted or session.broken or time.monotonic() > deadline:
+                return found
+            time.sleep(0.002)
+        return {}
 
     @property
     def _broken(self) -> Any:
@@ -177,23 +185,24 @@ def taken(calls: Iterator[TaskFuture], ahead: Optional[int], deadline: Optional[
     def results() -> Iterator[Any]:
         try:
             while futures:
-                future = futures.popleft()
-                try:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    value = future.result(left)
-                except BaseException:
-                    future.cancel()
-                    raise
-                del future
+                # Nothing here may hold on to a result while its consumer has it.
+                yield result_of(futures.popleft(), deadline)
                 if ahead is not None:
                     futures.extend(itertools.islice(calls, 1))
-                yield value
-                del value
         finally:
             for future in futures:
                 future.cancel()
 
     return results()
+
+
+def result_of(future: TaskFuture, deadline: Optional[float]) -> Any:
+    """The result of a future, which is cancelled if it does not come in time."""
+    try:
+        return future.result(None if deadline is None else deadline - time.monotonic())
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def register(session: Session) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
-from .errors import PoolError, RemoteError, TaskTimedOut
+from .errors import RemoteError, TaskTimedOut
 
 
 class Manner:
@@ -26,6 +26,9 @@ class Manner:
     def not_running(self) -> BaseException:
         return ValueError("Pool not running")
 
+    def tell_broken(self, message: str) -> None:
+        """Logs why no task can be run any more, where that is usual."""
+
 
 class ExecutorManner(Manner):
     def cause(self, trace: str) -> BaseException:
@@ -38,6 +41,11 @@ class ExecutorManner(Manner):
 
     def not_running(self) -> BaseException:
         return RuntimeError("cannot schedule new futures after shutdown")
+
+    def tell_broken(self, message: str) -> None:
+        import logging
+
+        logging.getLogger("concurrent.futures").critical("the pool is broken: %s", message)
 
 
 def error_of(session: Any, meta: dict[str, Any], payload: bytes) -> BaseException:
@@ -59,8 +67,15 @@ def error_of(session: Any, meta: dict[str, Any], payload: bytes) -> BaseExceptio
         return broken.WorkerDied(message, meta)
     if session.is_closing:
         return session.manner.not_running()  # type: ignore[no-any-return]
+    if said.get("type"):
+        message = f"a worker cannot start: {said['type']}: {message}"
+    if not session.broken:
+        session.manner.tell_broken(message)
     session.broken = message
-    return broken.PoolBroken(message)
+    refused = broken.PoolBroken(message)
+    if said.get("trace"):
+        refused.__cause__ = session.manner.cause(said["trace"])
+    return refused
 
 
 def failure(manner: Manner, said: dict[str, Any]) -> BaseException:
@@ -124,7 +139,3 @@ def not_running(session: Any) -> BaseException:
 
         return PoolBroken(f"the pool is broken: {session.broken}")
     return lost(session)
-
-
-__all__ = ["ExecutorManner", "Manner", "PoolError", "error_of", "lost", "not_running", "unreadable"]
-Check = Callable[[], None]

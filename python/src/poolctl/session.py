@@ -184,7 +184,7 @@ class Session(Driver):
 
     def outstanding(self) -> int:
         """How many tasks are under way or queued here."""
-        return len(self.calls)
+        return sum(type(call) is not Reply for call in list(self.calls.values()))
 
     def flush(self) -> None:
         """Writes what there is credit for. Under the door."""
@@ -527,12 +527,15 @@ class Session(Driver):
         return taken
 
     def cancel_queued(self) -> None:
-        """Cancels every task that does not run yet."""
+        """Cancels every task that does not run yet, but for the next one of each worker and one more."""
         with self.door:
-            numbers = [number for run in self.backlog for number in range(run.first, run.first + len(run.items))]
-            self.backlog.clear()
-            dropped = [(number, self.calls.pop(number)) for number in numbers if number in self.calls]
-            sent = [number for number, call in self.calls.items() if type(call) is not Reply]
+            tasks = [number for number, call in self.calls.items() if type(call) is not Reply][self.workers + 1 :]
+            unsent = {number for run in self.backlog for number in range(run.first, run.first + len(run.items))}
+            chosen = set(tasks)
+            for run in self.backlog:
+                run.items = [None if run.first + n in chosen else item for n, item in enumerate(run.items)]
+            dropped = [(number, self.calls.pop(number)) for number in tasks if number in unsent]
+            sent = [number for number in tasks if number not in unsent]
         for number, call in dropped:
             call._drop(number)
         for first, count in ranges(sent):
