@@ -20,6 +20,9 @@ pub struct ClientHello {
     /// Who it is, for logs.
     #[serde(default)]
     pub client: String,
+    /// What it can do: `shm` if it takes descriptors, over a stream that passes them. One that does not say takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caps: Option<Vec<String>>,
 }
 
 /// The first frame of a server.

@@ -24,6 +24,9 @@ const SLOW_BYTES: usize = 4 << 20;
 /// One that has so many is not listened to either.
 const DEAF_BYTES: usize = 16 << 20;
 
+/// The longest message of an error, in bytes: it may quote what the client has sent.
+const MESSAGE_BYTES: usize = 4096;
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -32,6 +35,8 @@ pub(crate) struct Client {
     pub(crate) peer: Option<Peer>,
     /// Whether its hello came.
     pub(crate) greeted: bool,
+    /// Whether it can be sent descriptors, if its stream can pass them.
+    pub(crate) knows_descriptors: bool,
     /// Whether it is to be dropped once its replies are sent.
     pub(crate) is_leaving: bool,
     /// Whether the poller watches for room to write.
@@ -154,6 +159,7 @@ impl Client {
             stream,
             peer,
             greeted: false,
+            knows_descriptors: true,
             is_leaving: false,
             writing: false,
             reading: true,
@@ -186,7 +192,13 @@ impl Client {
 
     /// Refuses a request.
     pub(crate) fn refuse(&mut self, id: u64, error: &ErrorBody) {
-        self.send(Kind::Error, id, b"", &to_json(error));
+        let msg = beginning(&error.msg, MESSAGE_BYTES).to_owned();
+        self.send(Kind::Error, id, b"", &to_json(&ErrorBody { msg, ..error.clone() }));
+    }
+
+    /// Whether a reply may come with a descriptor.
+    pub(crate) fn takes_descriptors(&self) -> bool {
+        self.knows_descriptors && self.stream.passes_descriptors()
     }
 
     /// Ends the connection because of something that cannot be read on from.
@@ -299,9 +311,21 @@ impl Client {
     }
 }
 
+/// The first characters of a text that have at most `most` bytes together.
+pub(crate) fn beginning(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(beginning("aé", 2), "a");
+        assert_eq!(beginning("aé", 3), "aé");
+        assert_eq!(beginning("", 0), "");
+    }
 
     #[test]
     fn credit_is_given_as_items_end_and_told_in_large_steps() {

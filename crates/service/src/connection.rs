@@ -186,7 +186,8 @@ impl Connection {
         let peer = peer(socket.as_fd()).ok();
         let process = peer.and_then(|peer| Pidfd::open(peer.pid).ok());
         let mut wire = Wire::new(socket).map_err(RequestError::from)?;
-        let hello = ClientHello { poolctl: CLIENT_PROTOCOL_VERSION, client: client.to_owned() };
+        let caps = Some(vec!["shm".to_owned()]);
+        let hello = ClientHello { poolctl: CLIENT_PROTOCOL_VERSION, client: client.to_owned(), caps };
         wire.put(Kind::Hello, 0, &[], &to_json(&hello));
         let hello: ServerHello = loop {
             match wire.next_or_wait()? {

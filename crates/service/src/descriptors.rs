@@ -42,6 +42,14 @@ impl Ends {
     fn of(input: OwnedFd, output: OwnedFd) -> io::Result<Self> {
         let (input, output) = (File::from(input), File::from(output));
         let (one, other) = (input.metadata()?, output.metadata()?);
+        for kind in [one.file_type(), other.file_type()] {
+            if !kind.is_socket() && !kind.is_fifo() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "it speaks over pipes and sockets only",
+                ));
+            }
+        }
         let is_one = one.file_type().is_socket() && (one.dev(), one.ino()) == (other.dev(), other.ino());
         Ok(Self { input: input.into(), output: (!is_one).then(|| output.into()) })
     }

@@ -345,11 +345,14 @@ impl Pool {
         }
     }
 
-    /// Tells its clients that it is gone.
-    pub(crate) fn tell_lost(&self, clients: &mut Clients) {
+    /// It is gone: its clients have it no more, and those who did not ask for that are told.
+    pub(crate) fn part_from_clients(&self, clients: &mut Clients) {
         for id in clients.of_pool(self.number) {
             if let Some(client) = clients.tell(id) {
-                client.send(Kind::Event, self.number, b"", b"{\"event\":\"lost\"}");
+                client.accounts.remove(&self.number);
+                if self.owner.is_none() {
+                    client.send(Kind::Event, self.number, b"", b"{\"event\":\"lost\"}");
+                }
             }
         }
     }

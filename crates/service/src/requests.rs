@@ -11,8 +11,11 @@ use poolctl_protocol::client::{
     NameMeta, Opened, PoolMeta, TaskMeta, When, parse_json, to_json,
 };
 use poolctl_protocol::{
-    FLAG_IN_MEMFD, FLAG_JSON_LINES, Frame, FrameError, HEADER_BYTES, Kind, check_value, take_sized,
+    FLAG_IN_MEMFD, FLAG_JSON_LINES, Frame, FrameError, HEADER_BYTES, Kind, ValueError, check_value,
+    take_sized,
 };
+use serde::de::IgnoredAny;
+
 use poolctl_supervisor::{Attachment, Block, Constant, Content, Stop, now};
 use poolctl_sys::memfd;
 
@@ -70,6 +73,7 @@ impl Server {
         match (frame.header.kind, is_greeted) {
             (Kind::Hello, false) => return self.greet(client, frame),
             (_, false) => return Err(Broken("the first frame is no hello".to_owned())),
+            (Kind::Hello, true) => return Err(Broken("a second hello".to_owned())),
             _ => {}
         }
         let id = frame.header.id;
@@ -118,7 +122,10 @@ impl Server {
             )));
         }
         tracing::info!(client = client.0, name = hello.client, "a client says hello");
-        self.tell(client, |client| client.greeted = true);
+        self.tell(client, |client| {
+            client.greeted = true;
+            client.knows_descriptors = hello.caps.is_none_or(|caps| caps.iter().any(|cap| cap == "shm"));
+        });
         Ok(())
     }
 
@@ -128,6 +135,9 @@ impl Server {
                 hint: Some("attach to one of its pools; `poolctl serve` opens any".to_owned()),
                 ..refused(ErrorCode::NotPermitted, "this service has its own pools and opens no others")
             });
+        }
+        if self.is_ending() {
+            return Err(refused(ErrorCode::Closed, "the service is ending"));
         }
         let mut spec: PoolSpec = parse_json(frame.payload, "the description of a pool").map_err(bad)?;
         let known = self.clients.get(client).map(|client| (&client.constants, client.accounts.len()));
@@ -163,7 +173,7 @@ impl Server {
 
     /// The client has this pool from now on.
     fn account_for(&mut self, client: ClientId, number: u64, request: u64) {
-        let Some(pool) = self.pools.iter().find(|pool| pool.number == number) else { return };
+        let Some(pool) = self.pools.iter().rfind(|pool| pool.number == number) else { return };
         let opened =
             Opened { pool: number, workers: pool.workers, kind: kind_of(&pool.spec.target).to_owned() };
         self.tell(client, |client| {
@@ -227,6 +237,9 @@ impl Server {
         let meta: TaskMeta = parse_json(frame.meta, "the meta of a batch").map_err(bad)?;
         let count =
             meta.n.ok_or_else(|| bad("the meta of a batch does not say how many items there are (`n`)"))?;
+        if count == 0 {
+            return Err(bad("a batch without items, which nothing would answer"));
+        }
         let block = block_of(frame, count, self.items_of(meta.pool)?)?;
         self.take_tasks(client, &meta, block, Place { client, id: frame.header.id, index: None })
     }
@@ -366,19 +379,14 @@ impl Server {
     fn stats(&mut self, client: ClientId, frame: &Frame<'_>) -> Result<(), Refused> {
         let meta: PoolMeta = parse_json(frame.meta, "the meta of a stats request").map_err(bad)?;
         let id = frame.header.id;
-        if let (Some(number), Some(When::Idle)) = (meta.pool, meta.when) {
-            let pool = self.pools.iter_mut().rev().find(|pool| pool.number == number);
-            pool.ok_or_else(|| no_pool(number))?.await_idle((client, id));
+        let asked = meta.pool.map(|number| self.own_pool(client, Some(number))).transpose()?;
+        if let (Some(at), Some(When::Idle)) = (asked, meta.when) {
+            self.pools[at].await_idle((client, id));
             return Ok(());
         }
-        if let Some(number) = meta.pool
-            && !self.pools.iter().any(|pool| pool.number == number)
-        {
-            return Err(no_pool(number));
-        }
-        let is_asked = |pool: &&crate::pool::Pool| match meta.pool {
-            Some(number) => pool.number == number,
-            None => pool.owner.is_none_or(|owner| owner == client),
+        let is_asked = |pool: &&crate::pool::Pool| {
+            pool.owner.is_none_or(|owner| owner == client)
+                && meta.pool.is_none_or(|number| pool.number == number)
         };
         let pools: Vec<_> =
             self.pools.iter().filter(is_asked).map(|pool| pool.stats(&self.clients)).collect();
@@ -437,8 +445,8 @@ impl Server {
     fn object(&mut self, client: ClientId, frame: &Frame<'_>) -> Result<(), Refused> {
         let meta: NameMeta = parse_json(frame.meta, "the meta of an object").map_err(bad)?;
         check_name(&meta.name)?;
-        if !self.clients.get(client).is_some_and(|client| client.stream.passes_descriptors()) {
-            return Err(bad("objects need a connection over a socket"));
+        if !self.clients.get(client).is_some_and(crate::client::Client::takes_descriptors) {
+            return Err(bad("objects need a connection over a socket, and a client that takes descriptors"));
         }
         let found = self.objects.attach(meta.name, meta.bytes, client);
         let found = found.map_err(|error| refused(ErrorCode::OverLimit, error.to_string()))?;
@@ -551,17 +559,18 @@ fn push_item(block: &mut Block, item: &[u8], items: Items) -> Result<(), Refused
         Items::Bytes => block.push(item),
         Items::Lines if item.contains(&b'\n') => return Err(bad("an item of a line filter is one line")),
         Items::Lines => block.push(item),
-        Items::Json => {
-            check_value(item).map_err(bad)?;
-            if item.contains(&b'\n') {
-                // Between tokens, where a space says the same; in a string it would be no JSON.
+        Items::Json => match check_value(item) {
+            Ok(_) => block.push(item),
+            // Line ends are between tokens, where a space says the same; in a string they would be no JSON.
+            Err(ValueError::ManyLines { .. }) => {
+                serde_json::from_slice::<IgnoredAny>(item).map_err(bad)?;
+                let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
                 block.push(
-                    &item.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect::<Vec<_>>(),
+                    &item.iter().map(|byte| if is_end(byte) { b' ' } else { *byte }).collect::<Vec<_>>(),
                 );
-            } else {
-                block.push(item);
             }
-        }
+            Err(error) => return Err(bad(error)),
+        },
     }
     Ok(())
 }

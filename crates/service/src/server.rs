@@ -37,12 +37,17 @@ pub(crate) const FIRST_LISTENER: u64 = 16;
 pub(crate) const CLIENT: u64 = 1 << 62;
 const POOL: u64 = 1 << 61;
 
+/// How long a service that has ended waits for its clients to read what they were told last.
+const PARTING: Duration = Duration::from_secs(10);
+
 /// Whether a server goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serving,
     /// It ends when its pools have.
     Ending,
+    /// Its pools have ended; clients are told the rest.
+    Parting,
 }
 
 /// Serves clients until there is nothing more to serve.
@@ -122,9 +127,12 @@ impl Server {
     /// # Errors
     /// They cannot be read or written without waiting, or that process cannot be watched.
     pub fn serve_one(&mut self, input: OwnedFd, output: Option<OwnedFd>) -> io::Result<()> {
-        let parent = Pidfd::open(std::os::unix::process::parent_id())?;
-        self.poller.add(parent.as_fd(), PARENT, Interest::Read)?;
-        self.parent = Some(parent);
+        // A parent outside of this process's namespace has no number here; then the end of the input has to do.
+        if let Some(pid) = Some(std::os::unix::process::parent_id()).filter(|pid| *pid > 0) {
+            let parent = Pidfd::open(pid)?;
+            self.poller.add(parent.as_fd(), PARENT, Interest::Read)?;
+            self.parent = Some(parent);
+        }
         let stream = match output {
             Some(output) => Stream::over_pipes(input, output)?,
             None => Stream::over_socket(input)?,
@@ -164,6 +172,9 @@ impl Server {
             self.send_all();
             if self.phase == Phase::Ending && self.pools.is_empty() {
                 self.say_goodbye();
+                self.send_all();
+            }
+            if self.phase == Phase::Parting && self.clients.len() == 0 {
                 return Ok(());
             }
             self.poller.wait(&mut ready, self.wait_time())?;
@@ -226,15 +237,20 @@ impl Server {
                 pool.turn(&mut self.clients, |_, _| {});
             }
         }
-        let clients = &mut self.clients;
-        self.pools.retain(|pool| {
-            if pool.is_over() && pool.owner.is_none() {
-                pool.tell_lost(clients);
-            }
-            !pool.is_over()
-        });
+        if self.pools.iter().any(Pool::is_over) {
+            self.remove_ended_pools();
+        }
         let expired = self.locks.expire(now);
         expired.iter().for_each(|granted| self.tell_granted(granted));
+    }
+
+    fn remove_ended_pools(&mut self) {
+        let (over, left): (Vec<Pool>, _) = self.pools.drain(..).partition(Pool::is_over);
+        self.pools = left;
+        // A pool may have a successor of the same number, with which its clients go on.
+        for pool in over.iter().filter(|pool| !self.pools.iter().any(|other| other.number == pool.number)) {
+            pool.part_from_clients(&mut self.clients);
+        }
     }
 
     /// How long nothing needs to be done, if nothing happens.
@@ -367,8 +383,16 @@ impl Server {
         Err(error(ErrorCode::NotPermitted, "that is for the user of the service"))
     }
 
+    /// Whether it takes in nothing new.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.phase != Phase::Serving
+    }
+
     /// It ends when the tasks that are there have ended.
     fn drain(&mut self) {
+        if self.is_ending() {
+            return;
+        }
         self.phase = Phase::Ending;
         self.overdue = self.setup.drain_timeout.map(|most| now() + most).or(self.overdue);
         self.stop_listening();
@@ -377,6 +401,9 @@ impl Server {
 
     /// It ends, and stops what runs, this hard.
     pub(crate) fn end(&mut self, stop: Stop) {
+        if self.phase == Phase::Parting {
+            return;
+        }
         self.phase = Phase::Ending;
         self.overdue = None;
         self.stop_listening();
@@ -384,7 +411,13 @@ impl Server {
     }
 
     fn end_what_is_overdue(&mut self) {
-        if self.overdue.is_some_and(|overdue| overdue <= now()) {
+        if self.overdue.is_none_or(|overdue| overdue > now()) {
+            return;
+        }
+        if self.phase == Phase::Parting {
+            tracing::warn!("some clients do not read what they were told last");
+            self.clients.ids().into_iter().for_each(|id| self.drop_client(id));
+        } else {
             tracing::warn!("the drain takes too long");
             self.end(Stop::Term);
         }
@@ -399,16 +432,16 @@ impl Server {
         }
     }
 
-    /// The last words to those who asked for the end.
+    /// The last words to those who asked for the end. Everybody gets what waits, and goes then.
     fn say_goodbye(&mut self) {
+        self.phase = Phase::Parting;
+        // The client that this server was started for is waited for as long as it is there.
+        self.overdue = self.only.is_none().then(|| now() + PARTING);
         for (client, request) in std::mem::take(&mut self.ending) {
             self.tell(client, |client| client.reply(request, b"{}"));
         }
         for id in self.clients.ids() {
-            let sent = self.clients.tell(id).map(|client| client.stream.outbox.flush());
-            if let Some(Err(error)) = sent {
-                tracing::debug!(client = id.0, %error, "a client has gone before the end");
-            }
+            self.tell(id, |client| client.is_leaving = true);
         }
     }
 }

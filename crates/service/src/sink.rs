@@ -10,7 +10,7 @@ use poolctl_supervisor::{
     RemoteError, Report, Results, Sink, Stream, TaskError, WorkerId,
 };
 
-use crate::client::Client;
+use crate::client::{Client, beginning};
 use crate::clients::Clients;
 use crate::ledger::{ClientId, Ledger, Place};
 use crate::nests::{NESTED, Nests, Request};
@@ -21,6 +21,10 @@ const TAIL_BYTES: usize = 4096;
 
 /// The longest piece of output in one frame, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// The longest note about progress that is passed on, in bytes: meta is shorter than 64 KiB, and JSON takes up to six
+/// bytes for one.
+const NOTE_BYTES: usize = 8 << 10;
 
 /// How the items of a pool ended, and what happened to its workers.
 #[derive(Debug, Default)]
@@ -220,7 +224,7 @@ impl PoolSink<'_> {
         tracing::debug!(target: "poolctl::worker", pool = self.pool, %worker, ?stream, text = text.trim_end());
         if let Some(client) = self.owner.and_then(|owner| self.clients.tell(owner)) {
             let place = Place { client: client.id, id: NO_REQUEST, index: None };
-            write_output(client.stream.outbox.bytes(), place, stream, Some(worker), bytes);
+            write_output(client.stream.outbox.bytes(), self.pool, place, stream, Some(worker), bytes);
         }
     }
 
@@ -233,14 +237,15 @@ impl PoolSink<'_> {
         };
         if let Some(client) = client.and_then(|client| self.clients.tell(client)) {
             let level = format!("{level:?}").to_lowercase();
-            let meta = serde_json::json!({ "level": level, "worker": worker.to_string() }).to_string();
-            client.send(Kind::Log, id, meta.as_bytes(), text.as_bytes());
+            let meta = serde_json::json!({ "level": level, "worker": worker.to_string(), "pool": self.pool });
+            client.send(Kind::Log, id, meta.to_string().as_bytes(), text.as_bytes());
         }
     }
 
     fn progress(&mut self, item: Item, fraction: f64, note: Option<&str>) {
         let Some(place) = self.ledger.whose(item) else { return };
         if let Some(client) = self.clients.tell(place.client) {
+            let note = note.map(|note| beginning(note, NOTE_BYTES));
             let meta = serde_json::json!({ "progress": fraction, "note": note, "index": place.index });
             client.send(Kind::Progress, place.id, meta.to_string().as_bytes(), b"");
         }
@@ -294,7 +299,7 @@ fn tell_report(client: &mut Client, pool: u64, place: Place, report: Report) {
     let Report { outcome, attempts, mut attempt, .. } = report;
     let mut printed = Vec::new();
     let mut add = |stream, output: &Output| match output.to_vec() {
-        Ok(bytes) => write_output(&mut printed, place, stream, attempt.worker, &bytes),
+        Ok(bytes) => write_output(&mut printed, pool, place, stream, attempt.worker, &bytes),
         Err(error) => tracing::warn!(pool, %error, "what an item printed cannot be read back"),
     };
     add(Stream::Stdout, &attempt.stdout);
@@ -323,7 +328,7 @@ fn tell_report(client: &mut Client, pool: u64, place: Place, report: Report) {
 /// Tells the result of one item that is ok.
 fn tell_value(client: &mut Client, place: Place, meta: &ResultMeta, attempt: &mut Attempt, printed: Vec<u8>) {
     let size = attempt.out.len();
-    if client.stream.passes_descriptors()
+    if client.takes_descriptors()
         && let Some(memfd) = attempt.out.take_memfd()
     {
         return client.send_result(place.id, meta, printed, b"", Some(Arc::new(memfd)));
@@ -374,13 +379,21 @@ fn nested_outcome(report: Report) -> NestedOutcome {
 }
 
 /// Writes log frames with what was printed.
-fn write_output(out: &mut Vec<u8>, place: Place, stream: Stream, worker: Option<WorkerId>, bytes: &[u8]) {
+fn write_output(
+    out: &mut Vec<u8>,
+    pool: u64,
+    place: Place,
+    stream: Stream,
+    worker: Option<WorkerId>,
+    bytes: &[u8],
+) {
     let name = match stream {
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
     };
     let worker = worker.map(|worker| worker.to_string());
-    let meta = serde_json::json!({ "stream": name, "worker": worker, "index": place.index }).to_string();
+    let meta = serde_json::json!({ "stream": name, "worker": worker, "pool": pool, "index": place.index })
+        .to_string();
     for piece in bytes.chunks(PIECE_BYTES) {
         Frame::write(out, Kind::Log, 0, place.id, meta.as_bytes(), piece);
     }
