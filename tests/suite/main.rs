@@ -12,6 +12,7 @@ mod apply;
 mod bad_bytes;
 mod bad_claims;
 mod between_items;
+mod clients;
 mod commands;
 mod deaths;
 mod errors;

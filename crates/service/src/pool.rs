@@ -111,6 +111,11 @@ impl Pool {
         self.supervisor.is_none() && self.is_closing
     }
 
+    /// Whether an item may be the content of a memfd.
+    pub(crate) fn takes_memfds(&self) -> bool {
+        matches!(self.spec.target, crate::spec::TargetSpec::Objects { .. })
+    }
+
     /// Whether nothing is queued and nothing runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.intake.items() == 0 && self.ledger.unsettled() == 0

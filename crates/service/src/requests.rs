@@ -221,8 +221,8 @@ impl Server {
         let items = self.items_of(meta.pool)?;
         let mut block = Block::new();
         match memfd {
-            Some(_) if items != Items::Bytes => {
-                return Err(bad("only pools whose items are bytes take them in a memfd"));
+            Some(_) if !self.pools.iter().any(|pool| pool.number == meta.pool && pool.takes_memfds()) => {
+                return Err(bad("only pools of Python objects take items in memfds"));
             }
             Some(memfd) => {
                 block.push(b"");
