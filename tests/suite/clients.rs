@@ -379,6 +379,16 @@ impl Service {
         assert_eq!(result, format!("{0}-{0}-", self.asked));
     }
 
+    /// Ends it; nothing of those who have gone is left in its pools before that.
+    #[track_caller]
+    fn end_with_pool_at_rest(mut self) {
+        let meta = json!({ "pool": self.double, "when": "idle" }).to_string();
+        let reply = self.steady.ask(kind::STATS, 1 << 42, &meta, "");
+        let pool = &reply.json()["pools"][0];
+        assert_eq!((&pool["queued"], &pool["running"], &pool["clients"]), (&json!(0), &json!(0), &json!(1)));
+        self.end();
+    }
+
     /// Ends it; every client has gone before.
     #[track_caller]
     fn end(mut self) {

@@ -1,7 +1,6 @@
 //! Where a supervisor's news becomes replies to clients.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use poolctl_protocol::client::{NO_REQUEST, OutcomeName, ResultMeta, to_json};
 use poolctl_protocol::{Frame, Kind, MAX_BODY_BYTES};
@@ -425,11 +424,8 @@ fn error_of(outcome: Outcome, attempt: Attempt) -> RemoteError {
         (Some(TaskError::Remote(error)), _) => return error,
         (Some(error), _) => named("BadReply", error.to_string()),
         (None, Outcome::TimedOut) => {
-            let wall = attempt.wall.unwrap_or(Duration::ZERO);
-            named(
-                "TimedOut",
-                format!("stopped after {:.3} s, which is over its time limit", wall.as_secs_f64()),
-            )
+            let after = attempt.wall.map(|wall| format!(" after {:.3} s", wall.as_secs_f64()));
+            named("TimedOut", format!("stopped{}: over its time limit", after.unwrap_or_default()))
         }
         (None, Outcome::Failed) => named("Failed", format!("the command failed{exit}")),
         (None, Outcome::Quarantined) => {

@@ -66,7 +66,7 @@ fn meta_and_payloads_that_say_nothing_are_told_to_their_sender() {
         caller.refused(kind, r#"{"pool":18446744073709551616}"#, "x", bad, "meta");
         caller.refused(kind, r#"{"pool":POOL,"pool":POOL}"#, "x", bad, "duplicate");
         caller.refused(kind, r#"{"pool":POOL,"kee":"k"}"#, "x", bad, "kee");
-        caller.refused(kind, r#"{"pool":POOL,"key":"\ud800"}"#, "x", bad, "surrogate");
+        caller.refused(kind, r#"{"pool":POOL,"key":"\ud800"}"#, "x", bad, "hex escape");
         caller.refused(kind, "{\"pool\":POOL} trailing", "x", bad, "trailing");
         caller.refused(kind, "{\"pool\":POOL,\"key\":\"a\u{0}b\"}", "x", bad, "control");
         caller.refused_with(kind, 0, b"{\"pool\":1,\"key\":\"\xff\"}", b"x", bad, "meta");
@@ -172,9 +172,9 @@ fn an_item_that_is_no_json_is_refused_where_json_is_wanted() {
     for item in ["", "NaN", "Infinity", "{", "[1,]", "'x'", "1 2", "\u{0}", "\"a\nb\"", "01"] {
         caller.refused(kind::SUBMIT, r#"{"pool":POOL}"#, item, "bad argument", "");
     }
-    caller.refused_with(kind::SUBMIT, 0, br#"{"pool":2}"#, b"\"\xff\"", "bad argument", "UTF-8");
-    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let meta = caller.filled(r#"{"pool":POOL}"#);
+    caller.refused_with(kind::SUBMIT, 0, meta.as_bytes(), b"\"\xff\"", "bad argument", "UTF-8");
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     assert_eq!(caller.client.ask(kind::SUBMIT, ID, &meta, deep).outcome(), "failed", "JSON, but no number");
     assert_eq!(caller.client.ask(kind::SUBMIT, ID, &meta, "18446744073709551616").outcome(), "failed");
     assert_eq!(

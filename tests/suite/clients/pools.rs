@@ -87,7 +87,10 @@ fn every_outcome_is_told_with_what_is_known_of_it() {
     assert_eq!(failed.json(), json!({ "type": "ValueError", "msg": "no", "trace": "at line 1" }));
     assert_eq!((died.outcome(), &died.meta["exit"], &died.meta["signal"]), ("died", &json!(3), &Value::Null));
     assert_eq!((timed_out.outcome(), timed_out.json()["type"].clone()), ("timed out", json!("TimedOut")));
-    assert!(timed_out.meta["ms"].as_u64().is_some_and(|ms| ms >= 300), "{timed_out:?}");
+    assert_eq!(
+        (timed_out.meta["signal"].clone(), timed_out.meta["worker"].clone()),
+        (json!(15), json!("0.1"))
+    );
     let stats = rig.client.stats(rig.pool);
     let figures =
         ["ok", "failed", "died", "timed_out", "cancelled", "queued", "running"].map(|key| stats[key].clone());
@@ -257,16 +260,19 @@ fn credit_grows_as_results_are_told() {
         assert_eq!((reply.id, reply.text().as_str()), (id, "9"));
     }
 
-    wait_credit(&mut rig.client, pool, 2 * first);
+    // It is told in steps of a quarter.
+    wait_credit(&mut rig.client, pool, first + first / 4 * 3);
     let grants = grants(&rig.client);
-    assert!(grants.is_sorted() && grants.last() == Some(&(2 * first)), "{grants:?}");
+    assert!(grants.is_sorted() && grants.iter().all(|items| *items <= 2 * first), "{grants:?}");
     rig.end();
 }
 
-/// Waits for credit for so many items in all.
+/// Waits for credit for at least so many items in all.
 #[track_caller]
 fn wait_credit(client: &mut Client, pool: u64, items: u64) {
-    let is_it = |news: &Reply| (news.kind, news.id) == (kind::CREDIT, pool) && news.json()["items"] == items;
+    let is_it = |news: &Reply| {
+        (news.kind, news.id) == (kind::CREDIT, pool) && news.json()["items"].as_u64() >= Some(items)
+    };
     while !client.news.iter().any(is_it) {
         let news = client.next().expect("the connection goes on");
         client.news.push(news);
