@@ -313,7 +313,8 @@ impl Client {
 
 /// The first characters of a text that have at most `most` bytes together.
 pub(crate) fn beginning(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ const READS_PER_WAKE: usize = 4;
 /// For how long nobody is accepted when there are no descriptors left.
 const LISTENING_REST: Duration = Duration::from_millis(500);
 
+/// How many are accepted at once: then it is seen who has gone meanwhile.
+const ACCEPTS_PER_WAKE: usize = 16;
+
 impl Server {
     /// Sends what waits for clients, and gives credit for what has ended.
     pub(crate) fn send_all(&mut self) {
@@ -88,7 +91,7 @@ impl Server {
 
     /// Takes in who waits at a listener.
     pub(crate) fn accept(&mut self, listener: usize) {
-        loop {
+        for _ in 0..ACCEPTS_PER_WAKE {
             let Some((socket, allowed)) = self.listeners.get(listener) else { return };
             let stream = match socket.accept() {
                 Ok((stream, _)) => stream,

@@ -2,7 +2,7 @@
 //!
 //! # Fairness
 //! A supervisor runs items in the order in which it gets them. So it is fed little ahead: as much as its workers do in
-//! [`AHEAD_ALONE`] for one client, in [`AHEAD_SHARED`] where several have something waiting, each in turn ([`Intake`]).
+//! [`AHEAD_ALONE`] for one client, in [`AHEAD_SHARED`] where several are attached, each in turn ([`Intake`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use poolctl_protocol::Kind;
 use poolctl_supervisor::{Constant, ItemRange, Moment, Rest, Stop, Supervisor, Turn, WorkerId, now};
 
+use crate::client::Client;
 use crate::clients::Clients;
 use crate::intake::Intake;
 use crate::ledger::{ClientId, Ledger, Place};
@@ -22,7 +23,7 @@ use crate::spec::PoolSpec;
 const AHEAD_ALONE: Duration = Duration::from_millis(20);
 
 /// How far it is fed ahead where clients share it.
-const AHEAD_SHARED: Duration = Duration::from_micros(200);
+const AHEAD_SHARED: Duration = Duration::from_micros(100);
 
 /// Most items it is fed ahead.
 const MOST_AHEAD: u64 = 65_536;
@@ -164,18 +165,17 @@ impl Pool {
         }
     }
 
-    /// Gives the supervisor of what waits; says whether there was anything.
-    fn feed(&mut self, clients: &Clients) -> bool {
-        let most = self.most_ahead();
-        let Some(supervisor) = &mut self.supervisor else { return false };
-        let mut ahead = supervisor.counts().queued;
-        let mut fed = false;
+    /// Gives the supervisor of what waits, as far as it may have.
+    fn feed(&mut self, clients: &Clients) {
+        let mut room = self.room(clients);
+        let Some(supervisor) = &mut self.supervisor else { return };
         let turns = self.intake.clients().len().max(1) as u64;
-        let keeps_up = |client| clients.get(client).is_some_and(crate::client::Client::keeps_up);
-        while ahead < most {
-            let share = usize::try_from((most / turns).clamp(1, most - ahead)).unwrap_or(usize::MAX);
+        let keeps_up = |client| clients.get(client).is_some_and(Client::keeps_up);
+        let mut fed = false;
+        while room > 0 {
+            let share = usize::try_from((room / turns).max(1)).unwrap_or(usize::MAX);
             let Some((place, block)) = self.intake.take(share, keeps_up) else { break };
-            ahead += block.len() as u64;
+            room -= block.len() as u64;
             self.ledger.enter(place, block.len() as u64);
             supervisor.push(block);
             fed = true;
@@ -183,35 +183,29 @@ impl Pool {
         if fed {
             supervisor.input_idle();
         }
-        fed
     }
 
     /// Whether something waits that could be given to the supervisor now.
     fn wants_more(&self, clients: &Clients) -> bool {
-        let queued = self.supervisor.as_ref().map(|supervisor| supervisor.counts().queued);
-        let has_room = queued.is_some_and(|queued| queued < self.most_ahead());
-        has_room
-            && self
-                .intake
-                .clients()
-                .iter()
-                .any(|id| clients.get(*id).is_some_and(crate::client::Client::keeps_up))
+        let keeps_up = |client: &ClientId| clients.get(*client).is_some_and(Client::keeps_up);
+        self.intake.items() > 0 && self.room(clients) > 0 && self.intake.clients().iter().any(keeps_up)
     }
 
-    /// How many items may wait in the supervisor.
-    fn most_ahead(&self) -> u64 {
+    /// How many more items the supervisor may have now.
+    fn room(&self, clients: &Clients) -> u64 {
         let Some(supervisor) = &self.supervisor else { return 0 };
-        let workers = u64::from(self.workers);
-        let is_shared = self.owner.is_none() && self.intake.clients().len() > 1;
-        let (span, least) = if is_shared {
-            let idle = workers.saturating_sub(supervisor.counts().running);
-            (AHEAD_SHARED, idle.max(1))
+        let (workers, counts) = (u64::from(self.workers), supervisor.counts());
+        // Who comes next is to wait for what runs, and for little more: so items that workers have ahead count too.
+        let is_shared = self.owner.is_none() && clients.of_pool(self.number).len() > 1;
+        let (span, least, there) = if is_shared {
+            (AHEAD_SHARED, workers + 1, counts.queued + counts.held)
         } else {
-            (AHEAD_ALONE, 2 * workers)
+            (AHEAD_ALONE, 2 * workers, counts.queued)
         };
         let each = supervisor.time_per_item().map_or(span, |each| each.max(Duration::from_nanos(100)));
         let useful = span.as_nanos() * u128::from(workers) / each.as_nanos();
-        u64::try_from(useful).unwrap_or(MOST_AHEAD).clamp(least, MOST_AHEAD.max(least))
+        let most = u64::try_from(useful).unwrap_or(MOST_AHEAD).clamp(least, MOST_AHEAD.max(least));
+        most.saturating_sub(there)
     }
 
     /// What waits for a pool that has ended is refused.
