@@ -117,7 +117,8 @@ pub(crate) fn config_of(
     let engine = EngineConfig {
         slots: workers,
         lifecycle: if is_command { Lifecycle::PerItem } else { Lifecycle::Warm },
-        keep: if spec.prestart && !is_command { workers } else { 0 },
+        // All there are, also after a resize.
+        keep: if spec.prestart && !is_command { u32::MAX } else { 0 },
         window: u64::MAX,
         retries: spec.retries,
         retry_delay: milliseconds(spec.retry_delay_ms),
