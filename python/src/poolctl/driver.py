@@ -68,6 +68,7 @@ class Driver:
 
     def __init__(self, server: Server) -> None:
         self.server, self.socket = server, server.socket
+        self.descriptor = self.socket.fileno()
         self.door = allocate_lock()
         self.leader: Any = NOBODY
         self.seats: deque[tuple[Any, Any]] = deque()
@@ -249,9 +250,8 @@ class Driver:
 
     def turn(self, deadline: Optional[float] = None) -> bool:
         """Waits for something to come and settles it; false if the deadline came first."""
-        if deadline is None:
-            timeout = None
-        else:
+        timeout = None
+        if deadline is not None:
             timeout = (deadline - time.monotonic()) * 1000
             if timeout <= 0 and not self.poller.poll(0):
                 return False
@@ -262,11 +262,13 @@ class Driver:
         self.leading_thread = get_ident()
         try:
             events = self.poller.poll(timeout)
+            self.may_sleep = False
+            if len(events) == 1 and events[0][0] == self.descriptor and events[0][1] == select.POLLIN:
+                self.receive()
+            else:
+                self.act_on(events)
         finally:
             self.may_sleep = False
-        try:
-            self.act_on(events)
-        finally:
             self.leading_thread = 0
         return True
 

@@ -10,7 +10,6 @@ from typing import Any, Callable, Iterable, Literal, Mapping, Optional
 
 from . import frames, outcomes
 from .errors import PoolError
-from .future import TaskFuture
 from .iterators import Flow, IMapIterator, Part
 from .opening import Options, open_session
 from .pickling import MANY_CALLS, MANY_SPREAD, ONE_CALL, Payload, dump
@@ -76,9 +75,7 @@ class Pool:
         if self._state != RUN:
             raise ValueError("Pool not running")
         session = self._session
-        call = TaskFuture(session)
-        session.submit(session.key_of(func), dump((args, kwds), ONE_CALL), call, True)
-        return call.result()
+        return session.call(session.key_of(func), dump((args, kwds), ONE_CALL))
 
     def apply_async(self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {},
                     callback: Callback = None, error_callback: Callback = None) -> AsyncResult:
