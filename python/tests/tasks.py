@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 
+import support  # noqa: F401  (puts the package on the path)
+
 import poolctl
 
 state = {}
@@ -63,8 +65,6 @@ def identity():
     """What a worker says that it is."""
     import multiprocessing
 
-    import poolctl
-
     current, parent = multiprocessing.current_process(), multiprocessing.parent_process()
     return {"name": current.name, "daemon": current.daemon, "authkey": bytes(current.authkey), "parent": parent.pid,
             "parent_lives": parent.is_alive(), "dir": os.getcwd(), "argv": sys.argv, "id": poolctl.worker_id(),
@@ -87,8 +87,6 @@ def carry(constant, x):
 
 
 def nest(x):
-    import poolctl
-
     with poolctl.Pool(1) as pool:
         return pool.apply(square, (x,))
 

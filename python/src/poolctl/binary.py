@@ -29,10 +29,9 @@ def find_binary() -> str:
 def folders() -> list[str]:
     """Where to look, in order; a wheel puts the program into the first or second."""
     found = [os.path.dirname(sys.executable or "")]
-    sysconfig = sys.modules.get("sysconfig")
     if not is_program(os.path.join(found[0], "poolctl")):
-        if sysconfig is None:
-            import sysconfig  # Takes a while to import, and is rarely needed.
+        import sysconfig  # Takes a while, and is rarely needed.
+
         found.append(sysconfig.get_path("scripts"))
         if hasattr(sysconfig, "get_preferred_scheme"):
             found.append(sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))

@@ -384,7 +384,7 @@ class Driver:
 
     def become_copy(self) -> None:
         """In a forked copy of this process: what was copied is of no use, and the socket is the other's."""
-        self.door._at_fork_reinit()
+        self.door._at_fork_reinit()  # type: ignore[attr-defined]
         self.is_forked = self.has_ended = True
         self.leader = CLOSED
         self.outbox.clear()
@@ -449,7 +449,7 @@ def remember(driver: Driver) -> None:
 
 def after_fork() -> None:
     for lock in (SETTLING, STARTING):
-        lock._at_fork_reinit()
+        lock._at_fork_reinit()  # type: ignore[attr-defined]
     for driver in list(alive):
         driver.become_copy()
     alive.clear()

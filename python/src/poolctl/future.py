@@ -24,7 +24,7 @@ SETTLING = allocate_lock()
 STARTING = allocate_lock()
 
 
-class TaskFuture(Future):
+class TaskFuture(Future):  # type: ignore[type-arg]
     """The result of one task, or of many that belong together.
 
     As a `concurrent.futures.Future`, and can be awaited in asyncio. Who waits for it reads the pool's socket meanwhile.

@@ -13,15 +13,17 @@ class Manner:
 
     def cause(self, trace: str) -> BaseException:
         """What an exception of a task has as its cause, which shows where it was raised."""
-        from multiprocessing.pool import RemoteTraceback
+        from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 
-        return RemoteTraceback(f'\n"""\n{trace}"""')
+        cause: BaseException = RemoteTraceback(f'\n"""\n{trace}"""')
+        return cause
 
     def unwritable(self, error: BaseException, value: str) -> BaseException:
         """For a result that cannot be pickled."""
-        from multiprocessing.pool import MaybeEncodingError
+        from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
 
-        return MaybeEncodingError(error, value)
+        unwritten: BaseException = MaybeEncodingError(error, value)
+        return unwritten
 
     def not_running(self) -> BaseException:
         return ValueError("Pool not running")
@@ -32,9 +34,9 @@ class Manner:
 
 class ExecutorManner(Manner):
     def cause(self, trace: str) -> BaseException:
-        from concurrent.futures.process import _RemoteTraceback  # type: ignore[attr-defined]
+        from concurrent.futures.process import _RemoteTraceback
 
-        return _RemoteTraceback(f'\n"""\n{trace}"""')  # type: ignore[no-any-return]
+        return _RemoteTraceback(f'\n"""\n{trace}"""')  # type: ignore[arg-type]
 
     def unwritable(self, error: BaseException, value: str) -> BaseException:
         return error

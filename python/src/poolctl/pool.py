@@ -277,7 +277,7 @@ def submit_singly(session: Session, key: bytes, items: Any, kind: bytes, result:
         first = result._first + start
         for offset, item in enumerate(items[start : start + step]):
             try:
-                call = ((item,), {}) if kind is MANY_CALLS else (tuple(item), {})
+                call: Any = ((item,), {}) if kind is MANY_CALLS else (tuple(item), {})
                 payloads.append(dump(call, ONE_CALL))
             except Exception as error:
                 refuse(session, first + offset, result, error)

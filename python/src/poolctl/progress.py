@@ -11,7 +11,7 @@ def bar(total: int) -> Callable[[int], None]:
     """A function that is told how many more items have ended, and 0 at the end."""
     lock = allocate_lock()
     try:
-        from tqdm import tqdm
+        from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         return line(total)
     shown = tqdm(total=total)

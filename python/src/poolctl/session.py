@@ -3,8 +3,7 @@
 A *call* is what waits for results: a future, or something with `_take`, `_fail` and `_drop` that many numbers belong to.
 Every number (task or request) is in `calls` until its one terminal reply comes.
 
-What is submitted stands in `backlog`, as runs of consecutive numbers with one key, until there is credit for it. It is
-written at once while workers may be idle; else when there is enough of it, or when the leader of the socket turns.
+How tasks are sent is in `submission.py`, how the socket is shared by threads in `driver.py`.
 """
 
 from __future__ import annotations
@@ -13,62 +12,26 @@ import json
 import sys
 from _pickle import loads
 from _thread import get_ident
-from collections import deque
 from concurrent.futures._base import FINISHED, PENDING
-from itertools import repeat
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from . import frames, memfd, outcomes
-from .driver import NOBODY, Driver
+from .driver import NOBODY
 from .errors import PoolError
-from .frames import HEADER, HEADER_BYTES, IN_MEMFD, LENGTH, MAX_FRAME_BYTES, NO_ID, frame
-from .future import SETTLING, TaskFuture, settle
-from .pickling import Constants, Large, Payload
+from .frames import IN_MEMFD, LENGTH, NO_ID, frame
+from .future import SETTLING, settle
 from .server import Server
+from .submission import Reply, Submission
 
-FLUSH_BYTES = 1 << 16
-# How much may lie in memfds and not be answered, where more than one is under way.
-MAX_LARGE_BYTES = 256 << 20
-LENGTH_OF = LENGTH.pack
 LENGTH_AT = LENGTH.unpack_from
 
 
-class Run:
-    """Consecutive tasks with one key. A task that was cancelled is None."""
-
-    __slots__ = ("first", "items", "key")
-
-    def __init__(self, first: int, key: bytes, items: list[Optional[Payload]]) -> None:
-        self.first, self.key, self.items = first, key, items
-
-
-class Session(Driver):
+class Session(Submission):
     """A connection with one pool."""
 
-    # Which classes errors of tasks get: those of `multiprocessing` or of `concurrent.futures`.
-    manner: outcomes.Manner
-
     def __init__(self, server: Server, manner: outcomes.Manner) -> None:
-        super().__init__(server)
-        self.manner = manner
-        self.calls: dict[int, Any] = {}
-        self.next_number = 1
-        self.backlog: deque[Run] = deque()
-        self.backlog_bytes = 0
-        self.sent_items = self.sent_bytes = self.credit_items = self.credit_bytes = self.answered = 0
-        self.large: dict[int, int] = {}
-        self.large_bytes = 0
-        # What still reads an input: iterators of `imap`.
-        self.flows: list[Any] = []
-        self.constants = Constants()
-        self.pool, self.workers = 0, 1
-        self.meta = b""
+        super().__init__(server, manner)
         self.workers_seen: dict[str, dict[str, Any]] = {}
-        self.is_closing = self.is_open = self.is_fragile = False
-        self.broken: Optional[str] = None
-        self.wants_close = False
-        self.closing: Optional[Reply] = None
-        self.release = frame(frames.RELEASE, 0)
 
     # Beginning.
 
@@ -93,7 +56,6 @@ class Session(Driver):
             raise
         self.pool, self.workers = said["pool"], said["workers"]
         self.meta = b'{"pool":%d' % self.pool
-        self.is_open = True
 
     # Requests.
 
@@ -116,189 +78,6 @@ class Session(Driver):
                 self.flush()
             self.write(frame(kind, number, json.dumps(meta).encode() if meta else b"", payload))
         return reply
-
-    def define_frame(self, key: bytes, payload: Payload) -> bytes:
-        meta = b'{"key":"%s"}' % key
-        if isinstance(payload, bytes):
-            return frame(frames.DEFINE, 0, meta, payload)
-        return frame(frames.DEFINE, 0, meta, b"", IN_MEMFD)
-
-    def define(self, key: bytes, payload: Payload) -> None:
-        descriptors = () if isinstance(payload, bytes) else (payload.pack(),)
-        with self.door:
-            self.write(self.define_frame(key, payload), descriptors)
-
-    def key_of(self, function: Callable[..., Any]) -> bytes:
-        """The name of a callable at the other end."""
-        return self.constants.find(function, self.define)
-
-    # Submitting.
-
-    def submit(self, key: bytes, item: Payload, call: Any, will_wait: bool = False) -> None:
-        """Submits one task. `will_wait`: the caller waits for it next, and so reads the socket itself."""
-        with self.door:
-            if self.has_ended or self.is_closing or self.broken:
-                raise outcomes.not_running(self)
-            number = call._number = self.next_number
-            self.next_number = number + 1
-            self.calls[number] = call
-            backlog = self.backlog
-            if backlog:
-                run = backlog[-1]
-                if run.key is key and run.first + len(run.items) == number:
-                    run.items.append(item)
-                else:
-                    backlog.append(Run(number, key, [item]))
-            else:
-                backlog.append(Run(number, key, [item]))
-            self.backlog_bytes += len(item) + 4
-            if self.sent_items - self.answered < 2 * self.workers or self.backlog_bytes > FLUSH_BYTES:
-                self.flush()
-            if self.may_sleep or self.leader is NOBODY and not will_wait:
-                self.poke()
-            if self.constants.passing:
-                self.constants.was_named(key)
-
-    def call(self, key: bytes, item: Payload) -> Any:
-        """Submits one task and returns its result: as `submit` and `result`, by the short way where nobody else reads."""
-        call = TaskFuture(self)
-        size = len(item)
-        with self.door:
-            is_short = (
-                self.leader is NOBODY and type(item) is bytes and not self.backlog and not self.outbox
-                and not (self.has_ended or self.is_closing or self.broken or self.constants.passing)
-                and self.sent_items < self.credit_items and self.sent_bytes + size <= self.credit_bytes
-            )
-            if is_short:
-                number = call._number = self.next_number
-                self.next_number = number + 1
-                self.calls[number] = call
-                meta = b'%s,"key":"%s"}' % (self.meta, key)
-                self.write(HEADER.pack(len(meta) + size, frames.SUBMIT, 0, len(meta), number) + meta + item)
-                self.sent_items += 1
-                self.sent_bytes += size
-                self.leader = call
-        if is_short:
-            try:
-                while call._state is PENDING and not self.has_ended:
-                    self.turn()
-            finally:
-                self.leave(call, call)
-        else:
-            self.submit(key, item, call, True)
-        return call.result()
-
-    def reserve(self, count: int, call: Any) -> int:
-        """Numbers for so many tasks of one call, which `submit_reserved` gets one after another; returns the first."""
-        with self.door:
-            if self.has_ended or self.is_closing or self.broken:
-                raise outcomes.not_running(self)
-            first = self.next_number
-            self.next_number += count
-            self.calls.update(zip(range(first, first + count), repeat(call)))
-        return first
-
-    def submit_reserved(self, first: int, key: bytes, items: list[Optional[Payload]]) -> None:
-        with self.door:
-            self.backlog.append(Run(first, key, items))
-            self.backlog_bytes += sum(len(item) for item in items if item is not None) + 4 * len(items)
-            self.flush()
-
-    def push(self) -> None:
-        """Writes what was gathered, and sees that somebody reads."""
-        with self.door:
-            self.flush()
-            if self.leader is NOBODY and self.calls:
-                self.call_reader()
-
-    def outstanding(self) -> int:
-        """How many tasks are under way or queued here."""
-        return sum(type(call) is not Reply for call in list(self.calls.values()))
-
-    def flush(self) -> None:
-        """Writes what there is credit for. Under the door."""
-        backlog = self.backlog
-        while backlog and not self.is_blocked:
-            run = backlog[0]
-            items = run.items
-            if isinstance(items[0], Large):
-                if not self.send_large(run, items[0]):
-                    return
-                taken = 1
-            else:
-                taken = self.send_batch(run)
-                if taken == 0:
-                    return
-            if taken == len(items):
-                backlog.popleft()
-            else:
-                run.first += taken
-                run.items = items[taken:]
-        if not backlog:
-            self.backlog_bytes = 0
-            if self.constants.dropped:
-                self.release_dropped()
-            if self.wants_close and not self.flows:
-                self.send_close()
-
-    def send_batch(self, run: Run) -> int:
-        """Sends as many of the first small tasks of a run as it may; returns how many it has dealt with."""
-        items, size = run.items, 0
-        if items[0] is None:
-            return 1
-        room = min(len(items), self.credit_items - self.sent_items)
-        bytes_left = min(self.credit_bytes - self.sent_bytes, MAX_FRAME_BYTES)
-        parts: list[bytes] = []
-        count = 0
-        for item in items if room == len(items) else items[: max(room, 0)]:
-            if type(item) is not bytes:
-                break
-            length = len(item)
-            if size + length > bytes_left and (count or self.sent_items > self.answered):
-                break
-            size += length
-            count += 1
-            parts.append(LENGTH_OF(length))
-            parts.append(item)
-        if count == 0:
-            return 0
-        if count == 1:
-            meta = b'%s,"key":"%s"}' % (self.meta, run.key)
-            self.write(HEADER.pack(len(meta) + size, frames.SUBMIT, 0, len(meta), run.first) + meta + parts[1])
-        else:
-            meta = b'%s,"n":%d,"key":"%s"}' % (self.meta, count, run.key)
-            head = HEADER.pack(len(meta) + size + 4 * count, frames.BATCH, 0, len(meta), run.first)
-            parts.insert(0, head + meta)
-            self.write(b"".join(parts))
-        self.sent_items += count
-        self.sent_bytes += size
-        return count
-
-    def send_large(self, run: Run, item: Large) -> bool:
-        """Sends a task in a memfd, unless too much is under way in such."""
-        size = item.size()
-        if self.large and (self.large_bytes + size > MAX_LARGE_BYTES or len(self.large) > 4 * self.workers):
-            return False
-        if self.sent_items >= self.credit_items:
-            return False
-        try:
-            descriptor = item.pack()
-        except OSError as error:
-            call = self.calls.pop(run.first, None)
-            if call is not None:
-                call._fail(run.first, error)
-            return True
-        self.large[run.first] = size
-        self.large_bytes += size
-        meta = b'%s,"key":"%s"}' % (self.meta, run.key)
-        self.write(frame(frames.SUBMIT, run.first, meta, b"", IN_MEMFD), (descriptor,))
-        self.sent_items += 1
-        return True
-
-    def release_dropped(self) -> None:
-        dropped = self.constants.dropped
-        while dropped:
-            self.write(frame(frames.RELEASE, 0, b'{"key":"%s"}' % dropped.pop(0)))
 
     # What the driver asks.
 
@@ -453,15 +232,6 @@ class Session(Driver):
             if self.leader is NOBODY and not self.has_ended and self.calls:
                 self.call_reader()
 
-    def send_close(self) -> None:
-        """Asks for the end of the pool, which comes when its tasks have ended. Under the door."""
-        self.wants_close, self.is_closing = False, True
-        self.closing = Reply(self)
-        number = self.closing._number = self.next_number
-        self.next_number += 1
-        self.calls[number] = self.closing
-        self.write(frame(frames.CLOSE, number, b'{"pool":%d}' % self.pool))
-
     def terminate(self) -> None:
         """Ends the pool at once."""
         self.check_fork()
@@ -581,12 +351,6 @@ class Session(Driver):
         if any(call is self.calls.get(run.first + i) for run in self.backlog for i in range(len(run.items))):
             return False
         return any(now.get("task") == call._number for now in self.stats().get("now", ()))
-
-
-class Reply(TaskFuture):
-    """What a request is answered with."""
-
-    _is_simple = False
 
 
 def ranges(numbers: list[int]) -> list[tuple[int, int]]:

@@ -44,9 +44,9 @@ def whole(payload: Payload) -> Any:
 def main_module() -> Optional[tuple[str, str]]:
     """Where workers find the main module of this process, as `multiprocessing.spawn` would tell them."""
     main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    if getattr(spec, "name", None):
-        return "module", spec.name
+    name = getattr(getattr(main, "__spec__", None), "name", None)
+    if name:
+        return "module", name
     path = getattr(main, "__file__", None)
     if path is None or getattr(main, "__poolctl_script__", None) is not None:
         return None
