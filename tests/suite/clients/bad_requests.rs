@@ -84,13 +84,6 @@ fn meta_and_payloads_that_say_nothing_are_told_to_their_sender() {
         "attach",
     );
     caller.refused(kind::ATTACH, "", format!("{{\"{}\":1}}", "k".repeat(1 << 20)), bad, "unknown field");
-    caller.refused(
-        kind::OPEN,
-        "",
-        r#"{"target":{"kind":"lines","argv":["cat"]}}"#,
-        "not permitted",
-        "attach",
-    );
     service.expect_undisturbed();
     drop(caller);
     service.end();

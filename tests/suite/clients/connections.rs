@@ -207,6 +207,53 @@ fn two_clients_with_the_same_ids_and_names_get_each_their_own() {
 }
 
 #[test]
+fn a_pool_that_a_client_has_opened_is_not_there_for_others() {
+    let sandbox = Sandbox::new();
+    let mut service = Service::start(&sandbox);
+    let mut owner = Client::connect(&sandbox);
+    let spec = json!({ "target": { "kind": "lines", "argv": ["cat"] }, "workers": 1 });
+    let pool = owner.open(&spec);
+    assert_eq!(owner.apply(pool, 1, "mine"), "mine");
+
+    let meta = json!({ "pool": pool }).to_string();
+    let (scale, idle) = (json!({ "pool": pool, "workers": 9 }), json!({ "pool": pool, "when": "idle" }));
+    for (kind, meta) in [
+        (kind::SUBMIT, &meta),
+        (kind::MAP, &meta),
+        (kind::SCALE, &scale.to_string()),
+        (kind::STATS, &meta),
+        (kind::STATS, &idle.to_string()),
+        (kind::CLOSE, &meta),
+        (kind::TERMINATE, &meta),
+    ] {
+        assert_eq!(service.steady.ask(kind, 700, meta, "").code(), "no such pool", "kind {kind}");
+    }
+    assert_eq!(service.steady.ask(kind::CANCEL, 701, r#"{"task":1}"#, "").json(), json!({ "cancelled": 0 }));
+    let all = service.steady.ask(kind::STATS, 702, "", "").json();
+    let numbers: Vec<_> = all["pools"].as_array().expect("a list").iter().map(|pool| &pool["pool"]).collect();
+    assert!(!numbers.contains(&&json!(pool)), "{all}");
+    assert_eq!(owner.apply(pool, 2, "still mine"), "still mine");
+    drop(owner);
+    service.end_with_pool_at_rest();
+}
+
+#[test]
+fn a_service_may_keep_to_its_own_pools() {
+    let sandbox = Sandbox::new();
+    sandbox.write("poold.toml", "[service]\nmay_open = false\n");
+    let running = sandbox.poold(["--config", "poold.toml"]).start();
+    running.wait_stderr(" serves ");
+    let mut client = Client::connect(&sandbox);
+
+    let refused = client.ask(kind::OPEN, 1, "", r#"{"target":{"kind":"lines","argv":["cat"]}}"#);
+
+    assert_eq!(refused.code(), "not permitted");
+    drop(client);
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.wait().expect_code(0);
+}
+
+#[test]
 fn an_id_that_is_used_twice_is_answered_twice() {
     let sandbox = Sandbox::new();
     let service = Service::start(&sandbox);
