@@ -14,6 +14,7 @@ EXPECTED = {
     "def square": "[0, 1, 4, 9, 16, 25, 36, 49, 64, 81]\n",
     "WorkerDied": "9\n1\n",
     "asyncio": "[1, 2, 4, 8, 16]\n",
+    "fibonacci": "55\n",
 }
 
 

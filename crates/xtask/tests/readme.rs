@@ -92,8 +92,10 @@ struct Terminal {
 impl Terminal {
     fn new() -> Self {
         let sandbox = Sandbox::new();
-        let examples = repository().join("examples");
-        std::os::unix::fs::symlink(examples, sandbox.path("examples")).expect("a link in our own folder");
+        for folder in ["examples", "python"] {
+            let link = std::os::unix::fs::symlink(repository().join(folder), sandbox.path(folder));
+            link.expect("a link in our own folder");
+        }
         Self { sandbox, last_code: 0 }
     }
 
