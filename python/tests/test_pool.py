@@ -278,9 +278,13 @@ class Life(PoolTest):
 
             pool.resize(3)
 
-            until(lambda: len(pool._pool) == 3)
-            self.assertEqual(pool.map(tasks.square, range(5)), [0, 1, 4, 9, 16])
+            until(lambda: pool.map(tasks.slowly, range(6), 1) == list(range(6)) and len(pool._pool) == 3)
             self.assertEqual(pool.insight()["workers"], 3)
+
+            pool.resize(1)
+
+            until(lambda: len(pool._pool) == 1)
+            self.assertEqual(pool.map(tasks.square, range(5)), [0, 1, 4, 9, 16])
 
     def test_a_forked_copy_of_the_client_is_refused(self):
         with poolctl.Pool(1) as pool:

@@ -66,6 +66,8 @@ class Pool:
         # Where time limits, retries or lives count calls, each call is a task of its own.
         self._is_per_item = is_per_item
         self._processes = self._session.workers
+        # So many are there from the start; what `resize` adds is started when there is work for it.
+        self._kept = self._processes
         self._state = RUN
 
     # One call.
@@ -193,12 +195,13 @@ class Pool:
         return self._session.stats()
 
     def resize(self, processes: int) -> None:
-        """Has this many workers from now on; those too many finish what they hold."""
+        """Has this many workers from now on, started when there is work for them; those too many finish what they hold."""
         self._check_running()
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
         self._session.request(frames.SCALE, {"pool": self._session.pool, "workers": processes})
         self._session.workers = self._processes = processes
+        self._kept = min(self._kept, processes)
 
     @property
     def _pool(self) -> list[Worker]:
@@ -207,7 +210,7 @@ class Pool:
         # Workers are started in the background.
         deadline = time.monotonic() + 10
         found = workers_of(self._session)
-        while len(found) < self._processes and time.monotonic() < deadline and self._state == RUN:
+        while len(found) < self._kept and time.monotonic() < deadline and self._state == RUN:
             time.sleep(0.005)
             found = workers_of(self._session)
         return found
