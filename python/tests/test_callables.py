@@ -70,6 +70,13 @@ class Callables(PoolTest):
             self.assertEqual((first, pool.apply(call, (1,))), (2, 11))
             self.assertEqual([pool.apply(lambda n=n: n) for n in range(200)], list(range(200)))
 
+    def test_a_function_that_refers_to_nothing_needs_no_other_package(self):
+        code = ("import sys; sys.path[:0] = %r\nimport poolctl\nrows = lambda n: [sum(range(x)) for x in range(n)]\n"
+                "with poolctl.Pool(1) as pool: print(pool.apply(rows, (5,)), 'cloudpickle' in sys.modules)\n") % (PATHS,)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+
+        self.assertEqual(done.stdout, "[0, 0, 1, 3, 6] False\n", done.stderr)
+
     def test_bound_methods_and_classes_can_be_called(self):
         with poolctl.Pool(1) as pool:
             self.assertEqual(pool.map("-".join, [["a", "b"]]), ["a-b"])

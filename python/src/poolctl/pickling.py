@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import marshal
 import sys
 import weakref
 from _thread import allocate_lock
 from collections import OrderedDict, deque
 from importlib.util import find_spec
 from pickle import PickleBuffer, dumps, loads
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Callable, Optional, Union
 
 from . import memfd
@@ -111,7 +112,10 @@ def dump_callable(function: Any) -> tuple[Payload, bool]:
     """
     kind = type(function)
     if kind is FunctionType:
-        if not is_importable(function) and has_cloudpickle():
+        is_named = is_importable(function)
+        if not is_named and refers_to_nothing(function):
+            return dumps(by_code(function), 5), True
+        if not is_named and has_cloudpickle():
             data = cloudpickle_dumps(function)
             is_stable = not function.__closure__ and not function.__defaults__ and not function.__kwdefaults__
             return (Large(data, []) if len(data) >= MIN_MEMFD_BYTES else data), is_stable
@@ -125,6 +129,40 @@ def dump_callable(function: Any) -> tuple[Payload, bool]:
         if not has_cloudpickle():
             raise
         return cloudpickle_dumps(function), False
+
+
+class Made:
+    """Is pickled as the result of a call, which may be a callable."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.function, self.arguments
+
+    def __call__(self) -> None:
+        """Only what can be called may stand for a function in a pickle."""
+
+
+def by_code(function: FunctionType) -> Made:
+    """A function by its code alone, which needs no other package at either end."""
+    make = Made(getattr, Made(__import__, "types"), "FunctionType")
+    code = Made(marshal.loads, marshal.dumps(function.__code__))
+    surroundings = {"__name__": function.__module__, "__builtins__": Made(__import__, "builtins")}
+    return Made(make, code, surroundings, function.__name__)
+
+
+def refers_to_nothing(function: FunctionType) -> bool:
+    """Whether a function needs nothing but its arguments and what is built in."""
+    if function.__closure__ or function.__defaults__ or function.__kwdefaults__ or function.__dict__:
+        return False
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        if any(name in function.__globals__ for name in code.co_names):
+            return False
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return True
 
 
 def is_importable(function: Any) -> bool:

@@ -18,8 +18,9 @@ from .session import Session
 from .workers import Worker, workers_of
 
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
-# Chunks per worker where nothing else is said: enough that none is left with a long tail.
-CHUNKS_PER_WORKER = 8
+# Chunks where nothing else is said: so many per worker that none is left with a long tail, and none so large that the
+# client and the workers wait for each other's.
+CHUNKS_PER_WORKER, MAX_CHUNK = 8, 5000
 MIN_WINDOW = 1024
 
 
@@ -159,7 +160,7 @@ class Pool:
             raise ValueError(f"Chunksize must be 1+, not {chunksize}")
         if self._is_per_item:
             return 1
-        return chunksize or max(1, -(-count // (self._session.workers * CHUNKS_PER_WORKER)))
+        return chunksize or max(1, min(MAX_CHUNK, -(-count // (self._session.workers * CHUNKS_PER_WORKER))))
 
     def _imap(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int, is_ordered: bool,
               window: Optional[int]) -> IMapIterator:
