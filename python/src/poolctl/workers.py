@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
-import time
 from typing import Any, Optional
 
 
@@ -53,9 +53,18 @@ class Worker:
 
     def join(self, timeout: Optional[float] = None) -> None:
         """Waits until it has gone."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self._exists() and (deadline is None or time.monotonic() < deadline):
-            time.sleep(0.005)
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            # Opened first, looked at then: if it is this worker still, the descriptor is its own.
+            if self.is_alive():
+                poll = select.poll()
+                poll.register(pidfd, select.POLLIN)
+                poll.poll(None if timeout is None else max(timeout, 0) * 1000)
+        finally:
+            os.close(pidfd)
 
     def __repr__(self) -> str:
         return f"<Worker {self.name} pid={self.pid}>"
