@@ -7,6 +7,8 @@ import select
 import signal
 from typing import Any, Optional
 
+from .errors import PoolError
+
 
 class Worker:
     """One life of a worker. It is no child of this process; what is known of it is told by the supervisor."""
@@ -22,9 +24,17 @@ class Worker:
     @property
     def exitcode(self) -> Optional[int]:
         """None while it lives; else its status, or minus the signal that ended it."""
+        if self._exists():
+            return None
+        if self._session.workers_seen.get(self.name, {}).get("event") != "down":
+            # What the supervisor has said of it comes before the answer to a question.
+            try:
+                self._session.stats()
+            except PoolError:
+                return -1
         seen = self._session.workers_seen.get(self.name, {})
         if seen.get("event") != "down":
-            return None if self._exists() else -1
+            return 0
         if seen.get("signal") is not None:
             return -int(seen["signal"])
         return int(seen.get("exit") or 0)
