@@ -264,10 +264,11 @@ impl Pool {
                 cancelled += u64::from(count);
             }
         });
-        if !only_queued {
-            // Those that run are being stopped.
+        if let (false, Some(supervisor)) = (only_queued, &self.supervisor) {
+            // Those that run are being stopped. Of the others in a range some have ended already.
             let left = self.ledger.items_of(client, id, count);
-            cancelled += left.iter().map(|items| u64::from(items.count)).sum::<u64>();
+            let held = left.iter().flat_map(|items| items.iter()).filter(|item| supervisor.is_held(*item));
+            cancelled += held.count() as u64;
         }
         cancelled
     }
