@@ -166,3 +166,16 @@ def divided(number):
 
 def length_of_nested(size):
     return len(poolctl.current_pool().apply(bytes, (size,)))
+
+
+def farewell():
+    return state.get("calls", 0)
+
+
+def counted(number):
+    state["calls"] = state.get("calls", 0) + 1
+    return number
+
+
+def failing_farewell():
+    raise ValueError("no farewell")

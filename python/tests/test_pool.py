@@ -313,6 +313,25 @@ class Life(PoolTest):
             self.assertEqual(pool.map(tasks.square, range(100), progress=True), [n * n for n in range(100)])
 
 
+class Exits(PoolTest):
+    def test_what_exit_functions_give_comes_back(self):
+        pool = poolctl.Pool(2, on_exit=tasks.farewell)
+        pool.map(tasks.counted, range(20), chunksize=1)
+        pool.close()
+        pool.join()
+        self.assertEqual(sum(pool.exit_results()), 20)
+        self.assertEqual(len(pool.exit_results()), 2)
+
+    def test_an_exit_function_that_raises_is_told(self):
+        pool = poolctl.Pool(1, on_exit=tasks.failing_farewell)
+        pool.apply(abs, (1,))
+        pool.close()
+        pool.join()
+        error, = pool.exit_results()
+        self.assertIsInstance(error, ValueError)
+        self.assertEqual(str(error), "no farewell")
+
+
 class Threads(PoolTest):
     def test_a_thread_pool_has_the_same_interface(self):
         with poolctl.ThreadPool(2) as pool:

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolctl_protocol::Kind;
-use poolctl_supervisor::{Constant, ItemRange, Moment, Rest, Stop, Supervisor, Turn, WorkerId, now};
+use poolctl_protocol::client::to_json;
+use poolctl_supervisor::{
+    Constant, ExitResult, ItemRange, Moment, Rest, Stop, Supervisor, Turn, WorkerId, now,
+};
 
 use crate::client::Client;
 use crate::clients::Clients;
@@ -61,6 +64,8 @@ pub(crate) struct Pool {
     pub(crate) rests_until: Option<Moment>,
     /// The workers that its clients know of.
     known: Vec<(WorkerId, u32)>,
+    /// How many results of exit functions its owner knows of.
+    exits_told: usize,
 }
 
 impl Pool {
@@ -98,6 +103,7 @@ impl Pool {
             is_due: true,
             rests_until: None,
             known: Vec::new(),
+            exits_told: 0,
         })
     }
 
@@ -151,6 +157,7 @@ impl Pool {
             self.is_due = true;
         }
         self.tell_of_workers(clients);
+        self.tell_of_exits(clients);
         match turn {
             Turn::Finished if self.is_sealed || self.is_stopped => self.supervisor = None,
             Turn::Finished | Turn::Going => {}
@@ -390,6 +397,27 @@ impl Pool {
                 !is_gone
             });
         }
+    }
+
+    /// Tells the owner what exit functions gave.
+    fn tell_of_exits(&mut self, clients: &mut Clients) {
+        let Some(supervisor) = &self.supervisor else { return };
+        let exits = supervisor.exit_results();
+        if exits.len() == self.exits_told {
+            return;
+        }
+        if let Some(client) = self.owner.and_then(|owner| clients.tell(owner)) {
+            for ExitResult { worker, result } in &exits[self.exits_told..] {
+                let (has_failed, payload) = match result {
+                    Ok(bytes) => (false, bytes.clone()),
+                    Err(error) => (true, to_json(error)),
+                };
+                let worker = worker.to_string();
+                let meta = serde_json::json!({ "event": "exit", "worker": worker, "failed": has_failed });
+                client.send(Kind::Event, self.number, meta.to_string().as_bytes(), &payload);
+            }
+        }
+        self.exits_told = exits.len();
     }
 
     /// Tells clients which workers are new, and which are gone in good order.

@@ -453,10 +453,20 @@ def read_setup(inbox):
 
 
 def finish(ring, setup):
-    if setup.get("exit"):
+    """Calls the exit function, and tells what it gave."""
+    if not setup.get("exit"):
+        return
+    meta = b""
+    try:
         data, buffers = setup["exit"]
         function, arguments = loads(data, buffers=buffers)
-        function(*arguments)
+        result = dumps(function(*arguments), 5)
+        if len(result) > MAX_BODY_BYTES - 64:
+            raise ValueError(f"the exit function returned {len(result)} bytes, over the limit of {MAX_BODY_BYTES}")
+    except BaseException as error:
+        meta = b'{"failed":true}'
+        result = describe(error, lambda error: fields_of(error, CALLING, None))
+    write_all(REPLIES, frame_of(RESULT, 0, meta, result))
 
 
 def serve():

@@ -98,6 +98,15 @@ def failure(manner: Manner, said: dict[str, Any]) -> BaseException:
     return error
 
 
+def exit_result(manner: Manner, has_failed: bool, payload: bytes) -> Any:
+    """What an exit function gave, or the exception that it raised."""
+    if has_failed:
+        return failure(manner, json.loads(payload))
+    from pickle import loads
+
+    return loads(payload)
+
+
 def rebuilt(said: dict[str, Any]) -> tuple[Optional[BaseException], str]:
     """The exception itself, where it could be pickled and can be unpickled, and the text of its traceback."""
     trace: str = said.get("trace") or ""

@@ -238,6 +238,15 @@ class Pool:
             raise ValueError("Pool is still running")
         self._session.join()
 
+    def exit_results(self) -> list[Any]:
+        """What `on_exit` gave in the workers that have ended, in the order of their ends; an exception where it raised.
+
+        After `close` and `join`, those of all workers that ended in good order.
+        """
+        from .outcomes import exit_result
+
+        return [exit_result(self._session.manner, failed, payload) for failed, payload in self._session.exits]
+
     def _check_running(self) -> None:
         if self._state != RUN:
             raise ValueError("Pool not running")

@@ -32,6 +32,8 @@ class Session(Submission):
     def __init__(self, server: Server, manner: outcomes.Manner) -> None:
         super().__init__(server, manner)
         self.workers_seen: dict[str, dict[str, Any]] = {}
+        # What exit functions gave: whether they failed, and the result or the error.
+        self.exits: list[tuple[bool, bytes]] = []
 
     # Beginning.
 
@@ -119,7 +121,8 @@ class Session(Submission):
         elif kind == frames.LOG:
             self.take_log(at, payload_at, end)
         elif kind == frames.EVENT:
-            self.take_event(json.loads(bytes(self.buffer[payload_at:end])))
+            meta = json.loads(bytes(self.buffer[at:payload_at]) or b"{}")
+            self.take_event(meta, bytes(self.buffer[payload_at:end]))
         elif kind == frames.ERROR:
             self.take_error(number, json.loads(bytes(self.buffer[payload_at:end])))
 
@@ -210,9 +213,16 @@ class Session(Submission):
             # There is no such stream, or it was closed.
             pass
 
-    def take_event(self, event: dict[str, Any]) -> None:
+    def take_event(self, meta: dict[str, Any], payload: bytes) -> None:
+        if meta.get("event") == "exit":
+            self.exits.append((bool(meta.get("failed")), payload))
+            return
+        event = json.loads(payload)
         name = event.get("event")
-        if name == "up":
+        if name == "gone":
+            if self.workers_seen.get(event["worker"], {}).get("event") == "up":
+                del self.workers_seen[event["worker"]]
+        elif name == "up":
             self.workers_seen[event["worker"]] = event
         elif name == "down":
             self.workers_seen.setdefault(event["worker"], {}).update(event)

@@ -30,7 +30,7 @@ use crate::config::Detail;
 use crate::desk::{Delivery, Desk};
 use crate::held::Held;
 use crate::output::Output;
-use crate::report::{Attempt, BadReply, Notice, Sink, TaskError};
+use crate::report::{Attempt, BadReply, ExitResult, Notice, Sink, TaskError};
 use crate::results::{Form, Results};
 
 /// How long a worker may say nothing before its ring is looked at, in case a slow item follows quick ones.
@@ -186,6 +186,14 @@ impl FrameLink {
                     Some(output) => self.take_lodged(frame, output, peer, desk, sink),
                     None => self.take_news(frame, peer, desk, sink),
                 }
+            }
+            (Kind::Result, Some(_)) if self.wants.form == Payloads::Raw => {
+                let result = match frame.meta {
+                    b"" => Ok(frame.payload.to_vec()),
+                    _ => Err(RemoteError::parse(frame.payload).map_err(BadReply::from)?),
+                };
+                desk.exits.push(ExitResult { worker: peer.worker, result });
+                Ok(())
             }
             (Kind::Submit | Kind::Withdraw | Kind::Waits | Kind::GoesOn, Some(caps))
                 if caps.claim && self.wants.form == Payloads::Raw =>
