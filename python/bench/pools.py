@@ -5,7 +5,17 @@ figure for it. Packages are imported where they are used, since most machines la
 """
 
 import concurrent.futures
+import contextlib
 import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import tasks
+
+PATIENCE = 30
 
 
 class Futures:
@@ -174,12 +184,46 @@ def poolctl_executor(workers):
 
 
 def poolctl_service(workers):
-    """A warm pool of a running service: POOLCTL_BENCH_POOL names it."""
-    import os
-
+    """A pool of a service that is there already: `service` runs it meanwhile."""
     import poolctl
 
-    return Results(poolctl.connect(os.environ["POOLCTL_BENCH_POOL"]))
+    return Results(poolctl.connect("measured"))
+
+
+@contextlib.contextmanager
+def service(workers):
+    """A service with a warm pool, beside the binary that is measured."""
+    import poolctl
+
+    poold = os.path.join(os.path.dirname(os.environ["POOLCTL_BINARY"]), "poold")
+    if not os.path.exists(poold):
+        raise ImportError(f"there is no {poold}")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["POOLCTL_SOCKET"] = socket = os.path.join(folder, "poold.sock")
+        config = os.path.join(folder, "poold.toml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f'[service]\nsocket = "{socket}"\n[pools.measured]\n'
+                       f'target = {{ kind = "objects", interpreter = "{sys.executable}" }}\n'
+                       f'workers = {workers}\nprestart = true\n')
+        # Its workers import what is measured by themselves, since they are not told the clients' search path.
+        path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+        daemon = subprocess.Popen([poold, "--config", config], env={**os.environ, "PYTHONPATH": path},
+                                  stderr=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    with poolctl.connect("measured") as pool:
+                        pool.map(tasks.square, range(1000), chunksize=1)
+                    break
+                except poolctl.PoolError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
+            yield
+        finally:
+            daemon.terminate()
+            daemon.wait()
 
 
 def loky(workers):
@@ -218,3 +262,6 @@ POOLS = {
     "joblib": Joblib,
     "zooparallel": Zooparallel,
 }
+
+# What has to be there before a pool is made, and is not measured.
+AROUND = {poolctl_service: service}

@@ -8,6 +8,7 @@ told (ms from a worker's SIGKILL to the error of its item) · lost (items withou
 The exit status is 77 where the pool's package is not installed.
 """
 
+import contextlib
 import functools
 import os
 import signal
@@ -67,7 +68,10 @@ def carried(make, count):
 
 
 def start(make, count):
-    seconds, processes = timed(lambda: first_results(make))
+    around = pools.AROUND.get(make, lambda _: contextlib.nullcontext())
+    with around(WORKERS):
+        seconds, processes = timed(lambda: first_results(make))
+        end_all()
     return seconds * 1e3, processes > 0
 
 
@@ -81,6 +85,12 @@ def first_results(make):
 
 
 enter_later = []
+
+
+def end_all():
+    while enter_later:
+        with enter_later.pop():
+            pass
 
 
 def kill_one(make):
@@ -133,9 +143,6 @@ def main(way, name, count="0"):
     with open(os.environ.get("figure", "/dev/stderr"), "w", encoding="ascii") as file:
         print(figure, file=file)
     os.write(answer, b"exact\n" if is_exact else b"wrong\n")
-    for pool in enter_later:
-        with pool:
-            pass
     return 0
 
 

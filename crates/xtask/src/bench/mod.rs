@@ -150,7 +150,7 @@ fn interpreter(top: &Path, chosen: &[&Case]) -> PathBuf {
 
 fn build(top: &Path) -> Result<(), BenchError> {
     for what in [
-        &["--bin", "poolctl", "--bin", "pool-worker"][..],
+        &["--bin", "poolctl", "--bin", "poold", "--bin", "pool-worker"][..],
         &["--package", "xtask", "--example", PROGRAMS[0], "--example", PROGRAMS[1]],
     ] {
         let mut command = Command::new("cargo");
