@@ -37,6 +37,15 @@ class Calls(PoolTest):
             with self.subTest(chunk):
                 self.assertEqual(self.pool.map(tasks.square, range(1000), chunk), expected)
 
+    def test_a_chunk_size_that_is_no_number_is_refused_and_harms_nobody(self):
+        for size in (2.5, "2"):
+            for call in (self.pool.map, self.pool.map_async, self.pool.imap, self.pool.imap_unordered):
+                with self.subTest(size, call=call), self.assertRaises(TypeError):
+                    call(abs, [1, 2, 3], size)
+
+        self.assertEqual(self.pool.map(abs, [-1, -2], 1 << 100), [1, 2])
+        self.assertEqual(list(self.pool.imap(abs, [-1, -2], 1 << 100)), [1, 2])
+
     def test_starmap_spreads_its_items(self):
         self.assertEqual(self.pool.starmap(pow, [(2, 3), (3, 2)]), [8, 9])
         self.assertEqual(self.pool.starmap(pow, ([n, 2] for n in range(100)), 7), [n * n for n in range(100)])

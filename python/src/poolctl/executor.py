@@ -14,6 +14,7 @@ from collections import deque
 from concurrent.futures import Executor as BaseExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
+from operator import index
 from typing import Any, Callable, Iterable, Iterator, Literal, Mapping, Optional
 
 from . import frames, outcomes
@@ -93,7 +94,7 @@ class Executor(BaseExecutor):
         - `chunksize`: how many items travel together.
         - `buffersize`: how many items may be submitted and not yet taken; default: all of the input, at once.
         """
-        if chunksize < 1:
+        if index(chunksize) < 1:
             raise ValueError("chunksize must be >= 1.")
         if buffersize is not None:
             if not isinstance(buffersize, int):
@@ -106,7 +107,7 @@ class Executor(BaseExecutor):
             calls: Iterator[TaskFuture] = (self.submit(fn, *item) for item in items)
             results = taken(calls, buffersize, deadline)
             return results
-        chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
+        chunks = iter(lambda: list(itertools.islice(items, min(chunksize, sys.maxsize))), [])
         run_chunk = partial(call_each, fn)
         chunk_calls = (self.submit(run_chunk, chunk) for chunk in chunks)
         ahead = None if buffersize is None else max(1, buffersize // chunksize)

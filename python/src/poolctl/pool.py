@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from _thread import start_new_thread
+from operator import index
 from typing import Any, Callable, Iterable, Literal, Mapping, Optional
 
 from . import frames, outcomes
@@ -156,7 +157,7 @@ class Pool:
         return result
 
     def _chunk_of(self, count: int, chunksize: Optional[int]) -> int:
-        if chunksize is not None and chunksize < 1:
+        if chunksize is not None and index(chunksize) < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize}")
         if self._is_per_item:
             return 1
@@ -165,9 +166,10 @@ class Pool:
     def _imap(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int, is_ordered: bool,
               window: Optional[int]) -> IMapIterator:
         self._check_running()
-        if chunksize < 1:
+        if index(chunksize) < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize}")
-        chunk = 1 if self._is_per_item else chunksize
+        # An input is never longer than this.
+        chunk = 1 if self._is_per_item else min(chunksize, sys.maxsize)
         session = self._session
         key = session.key_of(func)
         if chunk == 1:
