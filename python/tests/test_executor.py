@@ -33,6 +33,11 @@ class Futures(PoolTest):
         self.assertEqual((future.result(PATIENCE), future.exception()), (3, None))
         self.assertTrue(future.done() and not future.cancelled() and not future.running())
 
+    def test_a_chunk_size_that_is_no_number_is_refused(self):
+        for size in (2.5, "2"):
+            with self.subTest(size), self.assertRaises(TypeError):
+                self.executor.map(abs, [1, 2, 3], chunksize=size)
+
     def test_wait_and_as_completed_work(self):
         futures = [self.executor.submit(tasks.slowly, n, 0.02 * n) for n in range(6)]
 
@@ -212,6 +217,19 @@ class Ends(PoolTest):
                 code = script % (os.path.dirname(os.path.dirname(poolctl.__file__)), os.path.dirname(tasks.__file__), end)
                 done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
                 self.assertEqual((done.returncode, done.stdout), (0, "pending\n"), done.stderr)
+
+    def test_what_fails_while_the_interpreter_ends_is_told_as_ever(self):
+        # Nothing here has imported concurrent.futures.process, which cannot be imported any more by then.
+        script = ("import sys; sys.path[:0] = [%r, %r]\nimport poolctl, signal, tasks, time\n"
+                  "executor = poolctl.Executor(1, on_worker_death='replace')\nexecutor.submit(time.sleep, 0.3)\n"
+                  "futures = [executor.submit(tasks.fail, 'x'), executor.submit(tasks.die, signal.SIGKILL)]\n"
+                  "futures.append(executor.submit(tasks.square, 3))\n"
+                  "for future in futures:\n    future.add_done_callback(lambda done: print(type(done.exception()).__name__))")
+        code = script % (os.path.dirname(os.path.dirname(poolctl.__file__)), os.path.dirname(tasks.__file__))
+
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "ValueError\nWorkerDied\nNoneType\n", ""))
 
     def test_one_death_breaks_an_executor(self):
         with poolctl.Executor(2) as executor:

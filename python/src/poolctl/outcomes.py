@@ -34,8 +34,11 @@ class Manner:
 
 class ExecutorManner(Manner):
     def cause(self, trace: str) -> BaseException:
-        from concurrent.futures.process import _RemoteTraceback
-
+        try:
+            from concurrent.futures.process import _RemoteTraceback
+        except RuntimeError:
+            # The interpreter is ending, and that module cannot be imported any more.
+            return super().cause(trace)
         return _RemoteTraceback(f'\n"""\n{trace}"""')  # type: ignore[arg-type]
 
     def unwritable(self, error: BaseException, value: str) -> BaseException:
