@@ -46,6 +46,18 @@ class Calls(PoolTest):
         self.assertEqual(self.pool.map(abs, [-1, -2], 1 << 100), [1, 2])
         self.assertEqual(list(self.pool.imap(abs, [-1, -2], 1 << 100)), [1, 2])
 
+    def test_tasks_that_are_refused_together_all_fail(self):
+        with poolctl.Pool(1) as pool:
+            known, pool._session.meta = pool._session.meta, b'{"pool":99'
+            futures = [pool.map_async(abs, range(100), chunk) for chunk in (1, 7)]
+            for future in futures:
+                with self.assertRaisesRegex(poolctl.PoolError, "99"):
+                    future.get(PATIENCE)
+
+            pool._session.meta = known
+            self.assertEqual(pool.map(abs, range(-3, 0)), [3, 2, 1])
+            self.assertFalse(pool._session.calls)
+
     def test_starmap_spreads_its_items(self):
         self.assertEqual(self.pool.starmap(pow, [(2, 3), (3, 2)]), [8, 9])
         self.assertEqual(self.pool.starmap(pow, ([n, 2] for n in range(100)), 7), [n * n for n in range(100)])

@@ -192,13 +192,18 @@ class Session(Submission):
 
     def take_error(self, number: int, said: dict[str, Any]) -> None:
         error = PoolError(said.get("msg", "the supervisor refused a request"), said.get("code"), said.get("hint"))
-        call = self.calls.pop(number, None)
-        if call is not None:
+        if number == NO_ID or number == 0:
+            self.broken = str(error)
+            return
+        # A batch is refused as a whole, with the number of its first task.
+        for refused in range(number, number + self.batches.pop(number, 1)):
+            call = self.calls.pop(refused, None)
             if type(call) is not Reply:
                 self.answered += 1
-            call._fail(number, error)
-        elif number == NO_ID or number == 0:
-            self.broken = str(error)
+                if self.large:
+                    self.large_bytes -= self.large.pop(refused, 0)
+            if call is not None:
+                call._fail(refused, error)
 
     def take_log(self, at: int, payload_at: int, end: int) -> None:
         meta = json.loads(bytes(self.buffer[at:payload_at]) or b"{}")

@@ -21,6 +21,7 @@ from .server import Server
 FLUSH_BYTES = 1 << 16
 # How much may lie in memfds and not be answered, where more than one is under way.
 MAX_LARGE_BYTES = 256 << 20
+KEPT_BATCHES = 1024
 LENGTH_OF = LENGTH.pack
 
 
@@ -55,6 +56,9 @@ class Submission(Driver):
         self.sent_items = self.sent_bytes = self.credit_items = self.credit_bytes = self.answered = 0
         self.large: dict[int, int] = {}
         self.large_bytes = 0
+        # How many tasks were sent together, by the first of them: they are refused together.
+        self.batches: dict[int, int] = {}
+        self.max_batches = KEPT_BATCHES
         # What still reads an input: iterators of `imap`.
         self.flows: list[Any] = []
         self.constants = Constants()
@@ -216,9 +220,17 @@ class Submission(Driver):
             head = HEADER.pack(len(meta) + size + 4 * count, frames.BATCH, 0, len(meta), run.first)
             parts.insert(0, head + meta)
             self.write(b"".join(parts))
+            self.batches[run.first] = count
+            if len(self.batches) > self.max_batches:
+                self.forget_batches()
         self.sent_items += count
         self.sent_bytes += size
         return count
+
+    def forget_batches(self) -> None:
+        """Forgets those whose first task has its outcome: they were not refused."""
+        self.batches = {first: count for first, count in self.batches.items() if first in self.calls}
+        self.max_batches = max(KEPT_BATCHES, 2 * len(self.batches))
 
     def send_large(self, run: Run, item: Large) -> bool:
         """Sends a task in a memfd, unless too much is under way in such."""
