@@ -1,7 +1,9 @@
 """Large arguments, results and callables: in memory that both ends map."""
 
+import contextlib
 import functools
 import os
+import resource
 import unittest
 from collections import Counter
 from pickle import PickleBuffer
@@ -32,6 +34,24 @@ class Large(PoolTest):
             with self.subTest(size):
                 data = os.urandom(min(size, 4096)) * (size // 4096 + 1)
                 self.assertEqual(self.pool.apply(tasks.same, (data[:size],)), data[:size])
+
+    def test_a_process_without_a_descriptor_to_spare_is_told_and_the_pool_goes_on(self):
+        limits, held = resource.getrlimit(resource.RLIMIT_NOFILE), []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.open("/dev/null", os.O_RDONLY))
+            with self.assertRaisesRegex(poolctl.PoolError, "ulimit -n"):
+                self.pool.apply(bytes, (1 << 20,))
+            self.assertRaises(OSError, self.pool.apply, len, (bytes(1 << 20),))
+            self.assertEqual(self.pool.apply(tasks.same, (1,)), 1)
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+        self.assertEqual(self.pool.map(bytes, [1 << 20] * 3, 1), [bytes(1 << 20)] * 3)
 
     def test_buffers_arrive_writable_and_alone(self):
         sent = bytearray(b"x" * (1 << 20))

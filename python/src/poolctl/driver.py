@@ -34,6 +34,7 @@ does nothing), and raised then; so no result that was read is lost.
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import select
 import threading
@@ -53,6 +54,8 @@ NOBODY, READER, CLOSED = None, "reader", "closed"
 NAP = 0.002
 BUFFER_BYTES = 1 << 18
 MAX_DESCRIPTORS = 64
+# In the place of a descriptor that came and could not be taken.
+LOST = -1
 ANCILLARY_BYTES = _socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
 CLOSED_EVENTS = select.POLLIN | select.POLLHUP | select.POLLERR
 
@@ -136,12 +139,18 @@ class Driver:
                 self.poller.modify(self.socket.fileno(), select.POLLIN | select.POLLOUT)
                 self.poke()
             return
-        except OSError:
-            # The other end has gone; reading tells why.
+        except OSError as error:
+            # The other end has gone, and reading tells why; or no descriptor can be sent any more.
             self.forget_outbox()
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+                self.tell_unsendable(error)
+                self.socket.shutdown(_socket.SHUT_RDWR)
         if self.is_blocked:
             self.is_blocked = False
             self.poller.modify(self.socket.fileno(), select.POLLIN)
+
+    def tell_unsendable(self, error: OSError) -> None:
+        """Nothing can be written any more, though the other end is there."""
 
     def forget_outbox(self) -> None:
         for _, descriptors in self.outbox:
@@ -276,6 +285,7 @@ class Driver:
         for descriptor, event in events:
             if descriptor == self.poke_end:
                 os.read(descriptor, 4096)
+                self.wake_settled()
                 continue
             if event & select.POLLOUT:
                 with self.door:
@@ -286,15 +296,18 @@ class Driver:
     def receive(self) -> None:
         """Reads once and acts on the whole frames that are there."""
         try:
-            got, ancillary, _, _ = self.socket.recvmsg_into([self.buffer[self.end :]], ANCILLARY_BYTES,
-                                                            _socket.MSG_CMSG_CLOEXEC)
+            got, ancillary, flags, _ = self.socket.recvmsg_into([self.buffer[self.end :]], ANCILLARY_BYTES,
+                                                                _socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
-            got, ancillary = 0, []
+            got, ancillary, flags = 0, [], 0
         for level, kind, passed in ancillary:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
                 self.descriptors.extend(memoryview(passed).cast("i"))
+        if flags & _socket.MSG_CTRUNC:
+            # This process may have no more; the other end sends one at a time.
+            self.descriptors.append(LOST)
         self.end += got
         interrupt = None
         while True:
@@ -389,8 +402,7 @@ class Driver:
         self.leader = CLOSED
         self.outbox.clear()
         self.socket.close()
-        for descriptor in (self.poke_end, self.poke_start, *self.descriptors):
-            os.close(descriptor)
+        self.close_descriptors()
         self.descriptors.clear()
         self.server.pid = None
 
@@ -431,8 +443,12 @@ class Driver:
         self.server.close()
         if self.reader is not None and self.reader is not threading.current_thread():
             self.reader.join(1)
+        self.close_descriptors()
+
+    def close_descriptors(self) -> None:
         for descriptor in (self.poke_end, self.poke_start, *self.descriptors):
-            os.close(descriptor)
+            if descriptor != LOST:
+                os.close(descriptor)
 
 
 # The connections of this process, and whether forked copies of it are told.

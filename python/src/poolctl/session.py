@@ -16,7 +16,7 @@ from concurrent.futures._base import FINISHED, PENDING
 from typing import Any, Optional
 
 from . import frames, memfd, outcomes
-from .driver import NOBODY
+from .driver import LOST, NOBODY
 from .errors import PoolError
 from .frames import IN_MEMFD, LENGTH, NO_ID, frame
 from .future import SETTLING, settle
@@ -24,6 +24,7 @@ from .server import Server
 from .submission import Reply, Submission
 
 LENGTH_AT = LENGTH.unpack_from
+NO_DESCRIPTOR = "the result came in a file descriptor, and this process has as many open as it may (ulimit -n)"
 
 
 class Session(Submission):
@@ -89,6 +90,9 @@ class Session(Submission):
 
     def has_work(self) -> bool:
         return bool(self.calls) or bool(self.backlog)
+
+    def tell_unsendable(self, error: OSError) -> None:
+        self.broken = f"nothing can be sent any more: {error}"
 
     def on_end(self) -> None:
         calls, self.calls = self.calls, {}
@@ -163,7 +167,11 @@ class Session(Submission):
         parts: Any = self.buffer[payload_at:end]
         buffers: Any = ()
         if flags & IN_MEMFD:
-            parts, buffers = memfd.unpack(self.descriptors.popleft())
+            descriptor = self.descriptors.popleft()
+            if descriptor == LOST:
+                self.take_error(number, {"msg": NO_DESCRIPTOR})
+                return
+            parts, buffers = memfd.unpack(descriptor)
         call = self.calls.pop(number, None)
         if type(call) is not Reply:
             self.answered += 1

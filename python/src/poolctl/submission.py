@@ -245,6 +245,9 @@ class Submission(Driver):
             call = self.calls.pop(run.first, None)
             if call is not None:
                 call._fail(run.first, error)
+                # Whoever leads may be about to wait for it.
+                self.may_sleep = True
+                self.poke()
             return True
         self.large[run.first] = size
         self.large_bytes += size
