@@ -64,9 +64,10 @@ class Executor(BaseExecutor):
                           max_calls=max_tasks_per_child, timeout=timeout, retries=retries, env=env,
                           on_worker_death=on_worker_death, max_memory=max_memory, idle_timeout=idle_timeout)
         self._is_per_item = options.is_per_item()
+        wait_at_exit()
         self._session = open_session(options, outcomes.ExecutorManner())
         self._max_workers = self._session.workers
-        register(self._session)
+        waited_for.add(self._session)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:
         """Has `fn(*args, **kwargs)` called in a worker; returns its future."""
@@ -206,15 +207,18 @@ def result_of(future: TaskFuture, deadline: Optional[float]) -> Any:
         raise
 
 
-def register(session: Session) -> None:
-    """Has the end of the interpreter wait for the work of a session."""
-    waited_for.add(session)
-    if not EXIT["is_registered"]:
-        EXIT["is_registered"] = True
+def wait_at_exit() -> None:
+    """Has the end of the interpreter wait for the work of the sessions in `waited_for`."""
+    if EXIT["is_registered"]:
+        return
+    try:
         if hasattr(threading, "_register_atexit"):
             threading._register_atexit(finish_all)
         else:
             atexit.register(finish_all)
+    except RuntimeError:
+        raise RuntimeError("cannot make an executor after interpreter shutdown") from None
+    EXIT["is_registered"] = True
 
 
 def finish_all() -> None:
