@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import multiprocessing.pool
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,28 @@ import tasks
 from support import PATIENCE, PoolTest, children, descriptors, until
 
 import poolctl
+
+
+class Interrupts(PoolTest):
+    def test_a_ctrl_c_at_any_moment_leaves_a_pool_that_works(self):
+        rounds = 60
+        with poolctl.Pool(2) as pool:
+            pool.map(abs, range(4))
+            for number in range(rounds):
+                timer = threading.Timer(0.02 * number / rounds, os.kill, (os.getpid(), signal.SIGINT))
+                with self.assertRaises(KeyboardInterrupt):
+                    timer.start()
+                    while True:
+                        self.assertEqual(pool.map(abs, range(0, -500, -1), 1), list(range(500)))
+                timer.join()
+                futures = [pool.apply_async(abs, (n,)) for n in range(20)]
+                self.assertEqual([future.get(PATIENCE) for future in futures], list(range(20)), number)
+
+    def test_a_handler_of_the_program_is_left_alone(self):
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
+        with poolctl.Pool(1):
+            self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
 
 
 class Calls(PoolTest):

@@ -45,6 +45,7 @@ from collections import deque
 from concurrent.futures._base import PENDING
 from typing import Any, Optional
 
+from . import interrupts
 from .errors import ForkedPool
 from .frames import HEADER, HEADER_BYTES
 from .future import SETTLING, STARTING
@@ -89,6 +90,7 @@ class Driver:
         self.start = self.end = 0
         self.descriptors: deque[int] = deque()
         self.is_forked = False
+        interrupts.guard()
         remember(self)
 
     # What the subclass knows.
