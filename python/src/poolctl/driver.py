@@ -55,6 +55,8 @@ NOBODY, READER, CLOSED = None, "reader", "closed"
 NAP = 0.002
 BUFFER_BYTES = 1 << 18
 MAX_DESCRIPTORS = 64
+# What a write fails with though the other end is there.
+UNSENDABLE = (errno.ETOOMANYREFS, errno.ENOMEM, errno.ENOBUFS)
 # In the place of a descriptor that came and could not be taken.
 LOST = -1
 ANCILLARY_BYTES = _socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
@@ -144,7 +146,7 @@ class Driver:
         except OSError as error:
             # The other end has gone, and reading tells why; or no descriptor can be sent any more.
             self.forget_outbox()
-            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+            if error.errno in UNSENDABLE:
                 self.tell_unsendable(error)
                 self.socket.shutdown(_socket.SHUT_RDWR)
         if self.is_blocked:
