@@ -7,6 +7,9 @@ from typing import Any, Optional
 
 from .errors import RemoteError, TaskTimedOut
 
+# The server's word for a pool that one death has ended; other types are of workers that cannot start.
+BROKEN_POOL = "BrokenPool"
+
 
 class Manner:
     """Whose classes are used: those of `multiprocessing.Pool` here, those of `ProcessPoolExecutor` in the subclass."""
@@ -72,7 +75,7 @@ def error_of(session: Any, meta: dict[str, Any], payload: bytes) -> BaseExceptio
         return broken.WorkerDied(message, meta)
     if session.is_closing:
         return session.manner.not_running()  # type: ignore[no-any-return]
-    if said.get("type"):
+    if said.get("type", BROKEN_POOL) != BROKEN_POOL:
         message = f"a worker cannot start: {said['type']}: {message}"
     if not session.broken:
         session.manner.tell_broken(message)
