@@ -1,6 +1,8 @@
 """`Pool`: that it does what `multiprocessing.Pool` does."""
 
 import asyncio
+import contextlib
+import io
 import multiprocessing
 import multiprocessing.pool
 import os
@@ -80,6 +82,17 @@ class Calls(PoolTest):
             pool._session.meta = known
             self.assertEqual(pool.map(abs, range(-3, 0)), [3, 2, 1])
             self.assertFalse(pool._session.calls)
+
+    def test_a_stream_that_cannot_take_what_tasks_print_harms_nobody(self):
+        narrow = io.TextIOWrapper(io.BytesIO(), "ascii")
+        broken = io.StringIO()
+        broken.write = lambda text: tasks.fail(text)
+        with contextlib.redirect_stdout(broken):
+            self.assertEqual(self.pool.apply(print, ("lost",)), None)
+            self.assertEqual(self.pool.apply(abs, (-1,)), 1)
+        with contextlib.redirect_stdout(narrow):
+            self.pool.apply(print, ("\u00e9",))
+            until(lambda: self.pool.apply(abs, (-1,)) and narrow.buffer.getvalue() == b"\\xe9\n")
 
     def test_starmap_spreads_its_items(self):
         self.assertEqual(self.pool.starmap(pow, [(2, 3), (3, 2)]), [8, 9])

@@ -220,10 +220,13 @@ class Session(Submission):
         if "stream" not in meta and not text.endswith("\n"):
             text += "\n"
         try:
-            stream.write(text)
+            try:
+                stream.write(text)
+            except UnicodeEncodeError as error:
+                stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
             stream.flush()
-        except (AttributeError, OSError, ValueError):
-            # There is no such stream, or it was closed.
+        except Exception:
+            # There is no such stream, or it was closed, or it is the program's own and fails.
             pass
 
     def take_event(self, meta: dict[str, Any], payload: bytes) -> None:
