@@ -179,3 +179,7 @@ def counted(number):
 
 def failing_farewell():
     raise ValueError("no farewell")
+
+
+def refuse_to_show(_):
+    raise OSError("no place to show it")

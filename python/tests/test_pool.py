@@ -1,6 +1,7 @@
 """`Pool`: that it does what `multiprocessing.Pool` does."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import io
 import multiprocessing
@@ -9,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import weakref
@@ -368,6 +370,40 @@ class Life(PoolTest):
     def test_the_result_of_a_map_is_shown_as_progress(self):
         with poolctl.Pool(2) as pool:
             self.assertEqual(pool.map(tasks.square, range(100), progress=True), [n * n for n in range(100)])
+
+
+class Surroundings(PoolTest):
+    def test_progress_that_cannot_be_shown_does_not_stop_what_it_shows(self):
+        with poolctl.Pool(1) as pool, self.assertLogs("poolctl", "WARNING"):
+            result = pool.map_async(abs, range(10), 1)
+            result._progress = tasks.refuse_to_show
+            self.assertEqual(result.get(PATIENCE), list(range(10)))
+
+    def test_a_map_of_which_something_is_withdrawn_is_cancelled(self):
+        with poolctl.Pool(1) as pool:
+            result = pool.map_async(time.sleep, [0.2] * 20, 1)
+            until(lambda: pool.insight()["running"] == 1)
+            self.assertTrue(result.cancel())
+            with self.assertRaises(concurrent.futures.CancelledError):
+                result.get(PATIENCE)
+
+    def test_a_pool_works_where_the_working_directory_was_removed(self):
+        here = os.getcwd()
+        gone = tempfile.mkdtemp()
+        try:
+            os.chdir(gone)
+            os.rmdir(gone)
+            with poolctl.Pool(1) as pool:
+                self.assertEqual(pool.apply(abs, (-1,)), 1)
+        finally:
+            os.chdir(here)
+
+    def test_arguments_of_the_wrong_kind_are_named(self):
+        for argument, value in {"processes": "4", "retries": 1.5, "timeout": float("inf"), "max_memory": -1,
+                                "idle_timeout": "x", "env": {"A": 1}, "on_exit": 4}.items():
+            with self.subTest(argument), self.assertRaises((TypeError, ValueError)) as caught:
+                poolctl.Pool(**{"processes": 1, argument: value})
+            self.assertIn("must be" if argument != "env" else "strings", str(caught.exception))
 
 
 class Exits(PoolTest):

@@ -364,7 +364,11 @@ def prepare_paths(target):
     """What a program started by hand would find: the working directory on the path, no trace of this script."""
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
-    sys.path.insert(0, os.getcwd())
+    try:
+        sys.path.insert(0, os.getcwd())
+    except FileNotFoundError:
+        # Somebody has removed it; there is nothing to import from it.
+        pass
     sys.argv[:] = [target]
     # Without it, `multiprocessing` does not try to run this script again in its children.
     globals().pop("__file__", None)

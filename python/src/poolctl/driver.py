@@ -101,6 +101,10 @@ class Driver:
         """Acts on the frame whose meta begins at `at` of the buffer."""
         raise NotImplementedError
 
+    def mishandle(self, number: int, error: Exception) -> None:
+        """Takes note of a frame that could not be handled."""
+        raise NotImplementedError
+
     def fill(self) -> None:
         """Writes what may be written; under the door."""
         raise NotImplementedError
@@ -335,7 +339,11 @@ class Driver:
                 self.make_room(HEADER_BYTES + body_bytes)
                 return
             at = start + HEADER_BYTES
-            self.take_frame(kind, flags, number, at, at + meta_bytes, frame_end)
+            try:
+                self.take_frame(kind, flags, number, at, at + meta_bytes, frame_end)
+            except Exception as error:
+                # One frame that cannot be handled must not come again and again, nor stop those behind it.
+                self.mishandle(number, error)
             self.start = start = frame_end
         self.make_room(HEADER_BYTES)
 
@@ -444,6 +452,8 @@ class Driver:
             seat.acquire()
             self.leader = CLOSED
         alive.discard(self)
+        if not alive:
+            interrupts.unguard()
         self.server.close()
         if self.reader is not None and self.reader is not threading.current_thread():
             self.reader.join(1)

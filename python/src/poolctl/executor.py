@@ -19,7 +19,7 @@ from typing import Any, Callable, Iterable, Iterator, Literal, Mapping, Optional
 
 from . import frames, outcomes
 from .future import TaskFuture
-from .opening import Options, open_session
+from .opening import Options, check_whole, open_session
 from .pickling import ONE_CALL, dump
 from .session import Session
 from .workers import Worker
@@ -49,6 +49,7 @@ class Executor(BaseExecutor):
                  idle_timeout: Optional[float] = None) -> None:
         self._shutdown_lock = allocate_lock()
         self._is_shut_down = False
+        check_whole("max_workers", max_workers)
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):

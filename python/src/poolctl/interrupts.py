@@ -29,6 +29,13 @@ def guard() -> None:
             signal.signal(signal.SIGINT, interrupt)
 
 
+def unguard() -> None:
+    """Puts the usual handler back, where nobody has set another one meanwhile."""
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def interrupt(number: int, frame: Optional[FrameType]) -> None:
     """Raises `KeyboardInterrupt` now, or has it raised soon."""
     now = time.monotonic()

@@ -36,12 +36,19 @@ class Options:
 
     def as_pool(self) -> dict[str, Any]:
         """The pool as docs/protocol.md has it."""
+        check_count("the number of workers", self.workers, 1)
+        check_count("the number of tasks per worker", self.max_calls, 1)
+        check_count("retries", self.retries, 0)
+        check_count("max_memory", self.max_memory, 1)
+        check_seconds("timeout", self.timeout)
+        check_seconds("idle_timeout", self.idle_timeout)
+        for name, value in (self.env or {}).items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise TypeError(f"env: variables and their values are strings, not {name!r}: {value!r}")
+        if self.on_exit is not None and not callable(self.on_exit):
+            raise TypeError(f"on_exit must be callable, not {self.on_exit!r}")
         if self.on_worker_death not in ("replace", "break"):
             raise ValueError(f'on_worker_death must be "replace" or "break", not {self.on_worker_death!r}')
-        if self.timeout is not None and self.timeout <= 0:
-            raise ValueError("timeout must be more than 0 seconds")
-        if self.retries < 0:
-            raise ValueError("retries must be 0 or more")
         env = {**(self.env or {}), "POOLCTL_SETUP": "1"}
         settings = {
             "workers": self.workers or cpu_count(),
@@ -56,6 +63,29 @@ class Options:
         }
         target = {"kind": "objects", "interpreter": sys.executable}
         return {"target": target, **{name: value for name, value in settings.items() if value is not None}}
+
+
+def check_whole(what: str, value: Any) -> None:
+    """That it is a whole number, where it is given."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"{what} must be a whole number, not {value!r}")
+
+
+def check_count(what: str, value: Any, least: int) -> None:
+    """That it is a whole number of at least `least`, where it is given."""
+    check_whole(what, value)
+    if value is not None and value < least:
+        raise ValueError(f"{what} must be at least {least}, not {value}")
+
+
+def check_seconds(what: str, value: Any) -> None:
+    """That it is a span of time, where it is given."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} must be a number of seconds, not {value!r}")
+    if not 0 < value < 1e9:
+        raise ValueError(f"{what} must be more than 0 seconds and not without end, not {value}")
 
 
 def milliseconds(seconds: Optional[float]) -> Optional[int]:

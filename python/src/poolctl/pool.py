@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterable, Literal, Mapping, Optional
 from . import frames, outcomes
 from .errors import PoolError
 from .iterators import Flow, IMapIterator, Part
-from .opening import Options, open_session
+from .opening import Options, check_whole, open_session
 from .pickling import MANY_CALLS, MANY_SPREAD, ONE_CALL, Payload, dump
 from .results import AsyncResult, Callback, MapResult
 from .session import Session
@@ -50,6 +50,7 @@ class Pool:
                  on_worker_death: Literal["replace", "break"] = "replace",
                  on_exit: Optional[Callable[[], Any]] = None, env: Optional[Mapping[str, str]] = None,
                  max_memory: Optional[int] = None, idle_timeout: Optional[float] = None) -> None:
+        check_whole("the number of processes", processes)
         if processes is not None and processes < 1:
             raise ValueError("Number of processes must be at least 1")
         if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
@@ -200,6 +201,7 @@ class Pool:
     def resize(self, processes: int) -> None:
         """Has this many workers from now on, started when there is work for them; those too many finish what they hold."""
         self._check_running()
+        check_whole("the number of processes", processes)
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
         self._session.request(frames.SCALE, {"pool": self._session.pool, "workers": processes})

@@ -118,14 +118,31 @@ class MapResult(AsyncResult):
         self._is_cancelled = True
         self._count_down(number - self._first)
 
+    def cancel(self) -> bool:
+        """Cancels the chunks that do not run yet; says whether there were any. It ends as cancelled then, after those that run."""
+        super().cancel()
+        return self._is_cancelled
+
+    def _show(self, count: int, is_last: bool) -> None:
+        progress = self._progress
+        try:
+            if progress is not None:
+                progress(count)
+            if progress is not None and is_last:
+                progress(0)
+        except Exception as error:
+            # Showing how far it is must not keep it from getting there.
+            self._progress = None
+            import logging
+
+            logging.getLogger("poolctl").warning("progress cannot be shown", exc_info=error)
+
     def _count_down(self, index: int) -> None:
         with self._counting:
             self._left -= 1
             is_last = self._left == 0
         if self._progress is not None:
-            self._progress(min(self._chunk, self._count - index * self._chunk))
-            if is_last:
-                self._progress(0)
+            self._show(min(self._chunk, self._count - index * self._chunk), is_last)
         if not is_last:
             return
         values, self._values = self._values, []

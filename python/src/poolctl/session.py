@@ -57,6 +57,10 @@ class Session(Submission):
         except BaseException:
             self.let_go()
             raise
+        if said.get("kind", "objects") != "objects":
+            self.let_go()
+            raise PoolError(f"the pool `{payload.get('name')}` runs {said['kind']} and takes no Python callables; "
+                            'its target must be { kind = "objects" }')
         self.pool, self.workers = said["pool"], said["workers"]
         self.meta = b'{"pool":%d' % self.pool
 
@@ -129,6 +133,15 @@ class Session(Submission):
             self.take_event(meta, bytes(self.buffer[payload_at:end]))
         elif kind == frames.ERROR:
             self.take_error(number, json.loads(bytes(self.buffer[payload_at:end])))
+
+    def mishandle(self, number: int, error: Exception) -> None:
+        call = self.calls.pop(number, None)
+        if call is not None:
+            call._fail(number, error)
+        else:
+            import logging
+
+            logging.getLogger("poolctl").error("what the supervisor said cannot be handled", exc_info=error)
 
     def take_batch(self, first: int, count: int, at: int) -> None:
         """Settles the results of consecutive tasks."""

@@ -13,10 +13,11 @@ from .pickling import Payload, dump, has_cloudpickle
 def make_setup(initializer: Optional[Callable[..., Any]], initargs: tuple[Any, ...],
                on_exit: Optional[Callable[..., Any]], name: str) -> bytes:
     """The pickled dict that `crates/supervisor/python/objects.py` describes."""
+    directory = working_directory()
     setup: dict[str, Any] = {
-        "sys_path": [os.getcwd() if entry == "" else entry for entry in sys.path],
+        "sys_path": [directory if entry == "" else entry for entry in sys.path if entry or directory],
         "argv": list(sys.argv) if hasattr(sys, "argv") else [],
-        "dir": os.getcwd(),
+        "dir": directory,
         "name": name,
         "parent": ("MainProcess", os.getpid()),
         "initializer": whole(dump((initializer, tuple(initargs)))) if initializer is not None else None,
@@ -32,6 +33,14 @@ def make_setup(initializer: Optional[Callable[..., Any]], initargs: tuple[Any, .
     if util is not None and getattr(util, "_log_to_stderr", False):
         setup["log_level"] = util.get_logger().getEffectiveLevel()
     return dumps(setup, 5)
+
+
+def working_directory() -> Optional[str]:
+    """Where this process works; None if somebody has removed that."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def whole(payload: Payload) -> Any:
