@@ -93,9 +93,9 @@ pub(crate) fn run() -> Result<ExitCode, CiError> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The stock worker lies beside the `poolctl` that the tests run.
-const RELEASE_BUILD: [&str; 7] =
-    ["build", "--release", "--locked", "--bin", "poolctl", "--bin", "pool-worker"];
+/// The service and the stock worker lie beside the `poolctl` that the tests run.
+const RELEASE_BUILD: [&str; 9] =
+    ["build", "--release", "--locked", "--bin", "poolctl", "--bin", "poold", "--bin", "pool-worker"];
 const CLIPPY: [&str; 7] = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
 const TESTS: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
 /// Release builds are stopped at every instruction; the debug builds of the step before are not.
