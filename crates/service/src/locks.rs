@@ -18,7 +18,8 @@ pub(crate) struct Locks {
 
 #[derive(Debug)]
 struct Lock {
-    owner: ClientId,
+    /// None if the last one vanished with it, and nobody has had it since.
+    owner: Option<ClientId>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -75,14 +76,21 @@ impl Locks {
         now: Moment,
     ) -> Result<Option<Grant>, LockError> {
         if self.held.len() >= MAX_LOCKS && !self.held.contains_key(&name) {
-            return Err(LockError::TooMany);
+            self.held.retain(|_, lock| lock.owner.is_some());
+            if self.held.len() >= MAX_LOCKS {
+                return Err(LockError::TooMany);
+            }
         }
         match self.held.get_mut(&name) {
             None => {
-                self.held.insert(name, Lock { owner: client, waiting: VecDeque::new() });
+                self.held.insert(name, Lock { owner: Some(client), waiting: VecDeque::new() });
                 Ok(Some(Grant::Taken { owner_died: false }))
             }
-            Some(lock) if lock.owner == client => Err(LockError::Owned),
+            Some(lock) if lock.owner.is_none() => {
+                lock.owner = Some(client);
+                Ok(Some(Grant::Taken { owner_died: true }))
+            }
+            Some(lock) if lock.owner == Some(client) => Err(LockError::Owned),
             Some(_) if until.is_some_and(|until| until <= now) => Ok(Some(Grant::TimedOut)),
             Some(lock) => {
                 lock.waiting.push_back(Waiting { client, request, until });
@@ -94,14 +102,14 @@ impl Locks {
     /// A client gives a lock back. Says who has it next.
     pub(crate) fn release(&mut self, name: &str, client: ClientId) -> Result<Option<Granted>, LockError> {
         match self.held.get(name) {
-            Some(lock) if lock.owner == client => Ok(self.pass_on(name, false)),
+            Some(lock) if lock.owner == Some(client) => Ok(self.pass_on(name, false)),
             _ => Err(LockError::NotOwned),
         }
     }
 
     /// Who has it.
     pub(crate) fn owner(&self, name: &str) -> Option<ClientId> {
-        self.held.get(name).map(|lock| lock.owner)
+        self.held.get(name).and_then(|lock| lock.owner)
     }
 
     /// A client is gone: what it had goes on, and it waits for nothing.
@@ -109,7 +117,7 @@ impl Locks {
         for lock in self.held.values_mut() {
             lock.waiting.retain(|waiting| waiting.client != client);
         }
-        let had = self.held.iter().filter(|(_, lock)| lock.owner == client);
+        let had = self.held.iter().filter(|(_, lock)| lock.owner == Some(client));
         let had: Vec<String> = had.map(|(name, _)| name.clone()).collect();
         had.iter().filter_map(|name| self.pass_on(name, true)).collect()
     }
@@ -139,8 +147,13 @@ impl Locks {
         let lock = self.held.get_mut(name)?;
         match lock.waiting.pop_front() {
             Some(Waiting { client, request, .. }) => {
-                lock.owner = client;
+                lock.owner = Some(client);
                 Some(Granted { client, request, how: Grant::Taken { owner_died } })
+            }
+            None if owner_died => {
+                // Whoever takes it next is told.
+                lock.owner = None;
+                None
             }
             None => {
                 self.held.remove(name);
@@ -174,6 +187,20 @@ mod tests {
         assert_eq!(locks.release("db", two), Err(LockError::NotOwned));
         assert_eq!(locks.release("db", three), Ok(None));
         assert_eq!(locks.owner("db"), None);
+    }
+
+    #[test]
+    fn who_takes_a_lock_that_a_vanished_one_had_is_told_once() {
+        let mut locks = Locks::default();
+        let take = |locks: &mut Locks, client| locks.take("db".to_owned(), ClientId(client), 1, None, NOW);
+
+        assert_eq!(take(&mut locks, 1), Ok(Some(Grant::Taken { owner_died: false })));
+        assert_eq!(locks.forget(ClientId(1)), []);
+        assert_eq!(locks.owner("db"), None);
+
+        assert_eq!(take(&mut locks, 2), Ok(Some(Grant::Taken { owner_died: true })));
+        assert_eq!(locks.release("db", ClientId(2)), Ok(None));
+        assert_eq!(take(&mut locks, 3), Ok(Some(Grant::Taken { owner_died: false })));
     }
 
     #[test]

@@ -239,8 +239,10 @@ mod tests {
 
         fs::write(sandbox.directory.path().join("tmp/forgotten"), "").expect("a file in our own directory");
 
-        let left = sandbox.left().join("\n");
-        assert!(left.contains("sleep 1000") && left.contains("tmp/forgotten"), "{left}");
+        // A process that begins has no environment yet by which it could be known.
+        let is_seen = |left: &str| left.contains("sleep 1000") && left.contains("tmp/forgotten");
+        let seen = holds_within(DEADLINE, || is_seen(&sandbox.left().join("\n")));
+        assert!(seen, "{}", sandbox.left().join("\n"));
         fs::remove_file(sandbox.directory.path().join("tmp/forgotten")).expect("it was just made");
         running.kill();
         sandbox.expect_nothing_left();
