@@ -398,8 +398,9 @@ class Ring(WorkerCase):
 
     def test_a_full_ring_waits_for_a_release_and_keeps_later_batches(self):
         worker = self.worker("same", ring_bytes=4096)
-        worker.batch(0, ["y" * 84] * 99 + ["end"])
+        # What is read until the hello may be released; so nothing is published before.
         worker.until(lambda worker: any(frame.kind == HELLO for frame in worker.frames))
+        worker.batch(0, ["y" * 84] * 99 + ["end"])
         while worker.words()[2] <= 4096 - 2 * 102:
             worker.turn(may_release=False)
         _, _, published = worker.words()
