@@ -50,6 +50,7 @@ from .errors import ForkedPool
 from .frames import HEADER, HEADER_BYTES
 from .future import SETTLING, STARTING
 from .server import Server
+from .spinning import Waiter
 
 NOBODY, READER, CLOSED = None, "reader", "closed"
 NAP = 0.002
@@ -88,6 +89,7 @@ class Driver:
         self.poller = select.poll()
         self.poller.register(self.poke_end, select.POLLIN)
         self.poller.register(self.socket.fileno(), select.POLLIN)
+        self.waiter = Waiter(self.poller)
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.start = self.end = 0
         self.descriptors: deque[int] = deque()
@@ -107,6 +109,10 @@ class Driver:
 
     def fill(self) -> None:
         """Writes what may be written; under the door."""
+        raise NotImplementedError
+
+    def is_only(self) -> bool:
+        """Whether one answer is waited for, and no more."""
         raise NotImplementedError
 
     def has_work(self) -> bool:
@@ -210,7 +216,7 @@ class Driver:
                             self.poke()
                 if leads:
                     while call._state is PENDING and not self.has_ended:
-                        if not self.turn(deadline):
+                        if not self.turn(deadline, self.is_only()):
                             return call._state is not PENDING
                 elif not self.sleep(seat, call, deadline):
                     return call._state is not PENDING
@@ -265,8 +271,11 @@ class Driver:
 
     # Reading; by the leader only.
 
-    def turn(self, deadline: Optional[float] = None) -> bool:
-        """Waits for something to come and settles it; false if the deadline came first."""
+    def turn(self, deadline: Optional[float] = None, is_only: bool = False) -> bool:
+        """Waits for something to come and settles it; false if the deadline came first.
+
+        `is_only`: it is a caller who waits, and for the only thing that can come.
+        """
         timeout = None
         if deadline is not None:
             timeout = (deadline - time.monotonic()) * 1000
@@ -278,7 +287,7 @@ class Driver:
             self.may_sleep = True
         self.leading_thread = get_ident()
         try:
-            events = self.poller.poll(timeout)
+            events = self.waiter.wait(timeout) if is_only else self.poller.poll(timeout)
             self.may_sleep = False
             if len(events) == 1 and events[0][0] == self.descriptor and events[0][1] == select.POLLIN:
                 self.receive()

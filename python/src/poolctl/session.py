@@ -92,6 +92,9 @@ class Session(Submission):
         if self.backlog or self.constants.dropped or self.wants_close:
             self.flush()
 
+    def is_only(self) -> bool:
+        return len(self.calls) == 1 and not self.backlog
+
     def has_work(self) -> bool:
         return bool(self.calls) or bool(self.backlog)
 

@@ -131,7 +131,7 @@ class Submission(Driver):
         if is_short:
             try:
                 while call._state is PENDING and not self.has_ended:
-                    self.turn()
+                    self.turn(None, True)
             finally:
                 self.leave(call, call)
         else:
