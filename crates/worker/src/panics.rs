@@ -5,6 +5,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 use poolctl_protocol::RemoteError;
 
@@ -29,15 +30,21 @@ impl Drop for Element {
 }
 
 /// From now on panics of tasks are not printed but kept for who catches them; all others go where they went.
+///
+/// It happens once for all workers that are threads of this process: while a hook is exchanged, a panic of another
+/// thread would go to the standard one.
 pub(crate) fn install_hook() {
-    let before = take_hook();
-    set_hook(Box::new(move |info| {
-        if IN_TASK.get() {
-            TRACE.set(Some(trace_of(info)));
-        } else {
-            before(info);
-        }
-    }));
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if IN_TASK.get() {
+                TRACE.set(Some(trace_of(info)));
+            } else {
+                before(info);
+            }
+        }));
+    });
 }
 
 /// Runs a task's code.
