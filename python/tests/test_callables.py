@@ -59,6 +59,19 @@ class Callables(PoolTest):
 
         self.assertEqual(done.stdout, "[0, 2, 4, 6, 8]\n", done.stderr)
 
+    def test_without_cloudpickle_it_is_told_what_would_help(self):
+        code = ("import sys; sys.path[:0] = %r\nimport poolctl, poolctl.pickling\npoolctl.pickling.found.append(False)\n"
+                "step = 3\ndef raised(x): return x + step\n"
+                "with poolctl.Pool(1) as pool:\n"
+                "    for call in raised, lambda x: x + step:\n"
+                "        try: pool.map(call, [1])\n"
+                "        except Exception as error:\n"
+                "            text = str(error) + str(getattr(error, '__notes__', 'install cloudpickle'))\n"
+                "            print(type(error).__name__, 'install cloudpickle' in text)\n") % (PATHS,)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+
+        self.assertEqual(done.stdout, "ObjectUnreadable True\nPicklingError True\n", done.stderr)
+
     @unittest.skipIf(cloudpickle is None, "cloudpickle is not installed")
     def test_lambdas_and_closures_are_sent_as_they_are_at_each_call(self):
         with poolctl.Pool(1) as pool:

@@ -64,8 +64,6 @@ pub(crate) struct Pool {
     pub(crate) rests_until: Option<Moment>,
     /// The workers that its clients know of.
     known: Vec<(WorkerId, u32)>,
-    /// How many results of exit functions its owner knows of.
-    exits_told: usize,
 }
 
 impl Pool {
@@ -103,7 +101,6 @@ impl Pool {
             is_due: true,
             rests_until: None,
             known: Vec::new(),
-            exits_told: 0,
         })
     }
 
@@ -401,23 +398,18 @@ impl Pool {
 
     /// Tells the owner what exit functions gave.
     fn tell_of_exits(&mut self, clients: &mut Clients) {
-        let Some(supervisor) = &self.supervisor else { return };
-        let exits = supervisor.exit_results();
-        if exits.len() == self.exits_told {
-            return;
+        let Some(supervisor) = &mut self.supervisor else { return };
+        let exits = supervisor.take_exit_results();
+        let Some(client) = self.owner.and_then(|owner| clients.tell(owner)) else { return };
+        for ExitResult { worker, result } in exits {
+            let (has_failed, payload) = match result {
+                Ok(bytes) => (false, bytes),
+                Err(error) => (true, to_json(&error)),
+            };
+            let worker = worker.to_string();
+            let meta = serde_json::json!({ "event": "exit", "worker": worker, "failed": has_failed });
+            client.send(Kind::Event, self.number, meta.to_string().as_bytes(), &payload);
         }
-        if let Some(client) = self.owner.and_then(|owner| clients.tell(owner)) {
-            for ExitResult { worker, result } in &exits[self.exits_told..] {
-                let (has_failed, payload) = match result {
-                    Ok(bytes) => (false, bytes.clone()),
-                    Err(error) => (true, to_json(error)),
-                };
-                let worker = worker.to_string();
-                let meta = serde_json::json!({ "event": "exit", "worker": worker, "failed": has_failed });
-                client.send(Kind::Event, self.number, meta.to_string().as_bytes(), &payload);
-            }
-        }
-        self.exits_told = exits.len();
     }
 
     /// Tells clients which workers are new, and which are gone in good order.

@@ -285,6 +285,11 @@ impl Supervisor {
         &self.desk.exits
     }
 
+    /// Those of [`Self::exit_results`] that were not taken before; they are forgotten here.
+    pub fn take_exit_results(&mut self) -> Vec<ExitResult> {
+        std::mem::take(&mut self.desk.exits)
+    }
+
     /// The processes of the workers that live.
     #[must_use]
     pub fn pids(&self) -> Vec<(WorkerId, u32)> {

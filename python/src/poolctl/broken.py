@@ -49,5 +49,5 @@ class PoolLost(PoolBroken):
 class ObjectUnreadable(BrokenProcessPool, PoolError):
     """What was pickled at one end cannot be unpickled at the other."""
 
-    def __init__(self, message: str) -> None:
-        PoolError.__init__(self, message)
+    def __init__(self, message: str, hint: Optional[str] = None) -> None:
+        PoolError.__init__(self, message, hint=hint)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Optional
 
+# What helps where something cannot be found by its name in a worker.
+BY_VALUE = "define it in a module that workers can import, or install cloudpickle, which sends it by value"
+
 
 class PoolError(Exception):
     """The base of what poolctl raises of its own.

@@ -22,7 +22,7 @@ from .future import TaskFuture
 from .opening import Options, check_whole, open_session
 from .pickling import ONE_CALL, dump
 from .session import Session
-from .workers import Worker
+from .workers import Worker, workers_of
 
 # Sessions whose pending work the end of the interpreter waits for.
 waited_for: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -137,7 +137,7 @@ class Executor(BaseExecutor):
 
     def kill_workers(self) -> None:
         """As `terminate_workers`; workers that do not heed a SIGTERM are killed in any case."""
-        for worker in list(self._processes.values()):
+        for worker in workers_of(self._session):
             worker.kill()
         self.terminate_workers()
 
@@ -155,16 +155,8 @@ class Executor(BaseExecutor):
     @property
     def _processes(self) -> dict[int, Worker]:
         session = self._session
-        # Workers are started in the background, as many as there are tasks for; who lists them wants those at work.
-        deadline = time.monotonic() + 10
-        while not session.has_ended:
-            stats = session.stats()
-            found = {worker["pid"]: Worker(session, worker["worker"], worker["pid"]) for worker in stats["alive"]}
-            wanted = min(self._max_workers, session.outstanding())
-            if min(len(found), len(stats["now"])) >= wanted or session.broken or time.monotonic() > deadline:
-                return found
-            time.sleep(0.002)
-        return {}
+        found = workers_of(session, lambda: min(self._max_workers, session.outstanding()))
+        return {worker.pid: worker for worker in found}
 
     @property
     def _broken(self) -> Any:

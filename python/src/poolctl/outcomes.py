@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Optional
 
-from .errors import RemoteError, TaskTimedOut
+from .errors import BY_VALUE, RemoteError, TaskTimedOut
 
 # The server's word for a pool that one death has ended; other types are of workers that cannot start.
 BROKEN_POOL = "BrokenPool"
@@ -92,7 +92,8 @@ def failure(manner: Manner, said: dict[str, Any]) -> BaseException:
     if said.get("stage") == "reading":
         from .broken import ObjectUnreadable
 
-        unread = ObjectUnreadable(f"the worker cannot unpickle this task: {said.get('type')}: {said.get('msg')}")
+        message = f"the worker cannot unpickle this task: {said.get('type')}: {said.get('msg')}"
+        unread = ObjectUnreadable(message, hint=BY_VALUE if "__mp_main__" in message else None)
         unread.__cause__ = error
         return unread
     if error is None:

@@ -13,7 +13,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Callable, Optional, Union
 
 from . import memfd
-from .errors import NotShareable
+from .errors import BY_VALUE, NotShareable
 
 # A buffer from this size on is not copied into the pickle; a pickle from this size on travels in a memfd.
 MIN_BUFFER_BYTES = MIN_MEMFD_BYTES = 1 << 17
@@ -72,11 +72,18 @@ def dump(value: Any, kind: bytes = b"") -> Payload:
 def dumped_by_value(value: Any, keep: Callable[[PickleBuffer], bool], error: Exception) -> bytes:
     """What plain pickle refused with `error`, by cloudpickle where that can; else the error."""
     if not has_cloudpickle():
-        raise error
+        raise with_way_out(error)
     try:
         return cloudpickle_dumps(value, keep)
     except Exception:
         raise error from None
+
+
+def with_way_out(error: Exception) -> Exception:
+    """An error of pickling, with a note of what would help."""
+    if hasattr(error, "add_note"):
+        error.add_note(f"poolctl: {BY_VALUE}")
+    return error
 
 
 def not_shareable(error: RuntimeError) -> Exception:
@@ -125,9 +132,9 @@ def dump_callable(function: Any) -> tuple[Payload, bool]:
         return dump(function), is_named
     except NotShareable:
         raise
-    except Exception:
+    except Exception as error:
         if not has_cloudpickle():
-            raise
+            raise with_way_out(error) from None
         return cloudpickle_dumps(function), False
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 import warnings
 from _thread import start_new_thread
 from operator import index
@@ -212,13 +211,7 @@ class Pool:
     def _pool(self) -> list[Worker]:
         if self._session.has_ended or self._session.is_closing:
             return []
-        # Workers are started in the background.
-        deadline = time.monotonic() + 10
-        found = workers_of(self._session)
-        while len(found) < self._kept and time.monotonic() < deadline and self._state == RUN:
-            time.sleep(0.005)
-            found = workers_of(self._session)
-        return found
+        return workers_of(self._session, lambda: self._kept if self._state == RUN else 0)
 
     def _repopulate_pool(self) -> None:
         """Nothing: the supervisor does so by itself."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from _pickle import loads
 from _thread import get_ident
 from concurrent.futures._base import FINISHED, PENDING
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from . import frames, memfd, outcomes
 from .driver import LOST, NOBODY
@@ -27,12 +28,21 @@ LENGTH_AT = LENGTH.unpack_from
 NO_DESCRIPTOR = "the result came in a file descriptor, and this process has as many open as it may (ulimit -n)"
 
 
+class Watch:
+    """What is waited for that is no call: the next change among the workers."""
+
+    _state = PENDING
+
+
 class Session(Submission):
     """A connection with one pool."""
 
     def __init__(self, server: Server, manner: outcomes.Manner) -> None:
         super().__init__(server, manner)
         self.workers_seen: dict[str, dict[str, Any]] = {}
+        # How often something was said of the workers, and who waits for the next time.
+        self.changes = 0
+        self.watches: list[Watch] = []
         # What exit functions gave: whether they failed, and the result or the error.
         self.exits: list[tuple[bool, bytes]] = []
 
@@ -263,6 +273,31 @@ class Session(Submission):
                     del self.workers_seen[worker]
         elif name == "lost":
             self.broken = "the pool is lost"
+        with self.door:
+            self.changes += 1
+            for watch in self.watches:
+                watch._state = FINISHED
+            self.watches.clear()
+
+    def living(self, count: Callable[[], int], deadline: float) -> list[dict[str, Any]]:
+        """The workers that live, once they are at least `count()`, or `deadline` has come, or the pool is broken."""
+        while True:
+            changes = self.changes
+            try:
+                living: list[dict[str, Any]] = self.stats()["alive"]
+            except PoolError:
+                if self.has_ended:
+                    return []
+                raise
+            if len(living) >= count() or self.broken or self.has_ended or time.monotonic() > deadline:
+                return living
+            watch = Watch()
+            with self.door:
+                if changes == self.changes:
+                    self.watches.append(watch)
+                else:
+                    watch._state = FINISHED
+            self.wait(watch, deadline)
 
     # The end.
 

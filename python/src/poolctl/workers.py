@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
-from typing import Any, Optional
+import time
+from typing import Any, Callable, Optional
 
 from .errors import PoolError
+
+START_SECONDS = 10.0
 
 
 class Worker:
@@ -80,6 +83,7 @@ class Worker:
         return f"<Worker {self.name} pid={self.pid}>"
 
 
-def workers_of(session: Any) -> list[Worker]:
-    """Those that live now."""
-    return [Worker(session, worker["worker"], worker["pid"]) for worker in session.stats()["alive"]]
+def workers_of(session: Any, count: Callable[[], int] = lambda: 0) -> list[Worker]:
+    """Those that live now. They are started in the background: waits for at most 10 s until there are `count()`."""
+    living = session.living(count, time.monotonic() + START_SECONDS)
+    return [Worker(session, worker["worker"], worker["pid"]) for worker in living]
