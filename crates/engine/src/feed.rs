@@ -15,6 +15,7 @@ use crate::effect::Effect;
 use crate::engine::{Engine, Input};
 use crate::event::{Accounting, Capacity, Gate};
 use crate::held::Run;
+use crate::pace::AIM;
 use crate::slot::{Slot, Stage};
 
 /// Which slots an event may have made work for.
@@ -166,7 +167,7 @@ impl Engine {
     /// How many more items a busy worker shall get now.
     fn appetite(&self, index: usize) -> Option<u32> {
         let slot = &self.slots[index];
-        if !slot.is_open() || slot.held.is_empty() {
+        if !slot.is_open() || slot.held.is_empty() || self.seems_stuck(slot) {
             return None;
         }
         let chunk = self.chunk();
@@ -193,6 +194,13 @@ impl Engine {
             return None;
         }
         Some(most.min(u32::try_from(postable).unwrap_or(u32::MAX)))
+    }
+
+    /// Whether a worker that works on one item after another may have a slow one in hand: it has not answered for longer
+    /// than a chunk should take, or not at all so far.
+    fn seems_stuck(&self, slot: &Slot) -> bool {
+        let has_others = self.wanted_slots > 1 && slot.accounting() != Accounting::Mux;
+        has_others && (slot.answered == 0 || self.now.since(slot.last_news) > AIM)
     }
 
     /// How many items a worker that works on all at once may hold: its share, while others are on their way.

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-/// The work in one chunk, in nanoseconds.
+/// The work in one chunk.
+pub(crate) const AIM: Duration = Duration::from_millis(1);
 const AIM_NANOS: u64 = 1_000_000;
 /// Most items in one chunk.
 const MAX_CHUNK: u32 = 4_096;

@@ -121,6 +121,38 @@ fn nothing_is_prefetched_while_another_worker_is_on_its_way_and_would_go_empty()
     assert_eq!(pool.tell(ready(1, 0)), [dispatch(1, 0, 2, 1)]);
 }
 
+/// How many items worker 0 is given while the input flows and worker 1, which holds one, answers a hundred times.
+fn given_to_a_stuck_worker(pool: &mut Pool) -> u32 {
+    let mut theirs = 1;
+    let mut given = 0;
+    for _ in 0..100 {
+        pool.wait(Duration::from_micros(1) * theirs);
+        let effects = pool.tell_all([finished(1, 0, theirs), Event::Items(100)]);
+        theirs = dispatched_to(1, &effects);
+        given += dispatched_to(0, &effects);
+    }
+    given
+}
+
+#[test]
+fn nothing_is_put_behind_the_first_item_of_a_worker() {
+    let mut pool = Pool::new(warm(2));
+    pool.tell_all([Event::Items(20_000), ready(0, 0), ready(1, 0)]);
+
+    assert_eq!(given_to_a_stuck_worker(&mut pool), 0);
+}
+
+#[test]
+fn nothing_is_put_behind_an_item_that_takes_longer_than_a_chunk_should() {
+    let mut pool = Pool::new(warm(2));
+    pool.tell_all([Event::Items(20_000), ready(0, 0), ready(1, 0)]);
+    pool.wait(MILLI);
+    pool.tell(finished(0, 0, 1));
+    pool.wait(2 * MILLI);
+
+    assert_eq!(given_to_a_stuck_worker(&mut pool), 0);
+}
+
 #[test]
 fn towards_the_end_chunks_shrink() {
     let mut pool = Pool::new(warm(2));

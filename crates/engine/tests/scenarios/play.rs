@@ -134,3 +134,10 @@ pub(crate) fn dispatched(effect: &Effect) -> u32 {
         _ => 0,
     }
 }
+
+/// The same, for one slot.
+pub(crate) fn dispatched_to(slot: u32, effects: &[Effect]) -> u32 {
+    let is_its =
+        |effect: &&Effect| matches!(effect, Effect::Dispatch { worker, .. } if worker.slot.0 == slot);
+    effects.iter().filter(is_its).map(dispatched).sum()
+}
