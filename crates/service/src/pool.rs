@@ -26,7 +26,7 @@ use crate::spec::PoolSpec;
 const AHEAD_ALONE: Duration = Duration::from_millis(20);
 
 /// How far it is fed ahead where clients share it.
-const AHEAD_SHARED: Duration = Duration::from_micros(100);
+const AHEAD_SHARED: Duration = Duration::from_micros(20);
 
 /// Most items it is fed ahead.
 const MOST_AHEAD: u64 = 65_536;
@@ -202,7 +202,7 @@ impl Pool {
         // Who comes next is to wait for what runs, and for little more: so items that workers have ahead count too.
         let is_shared = self.owner.is_none() && clients.of_pool(self.number).len() > 1;
         let (span, least, there) = if is_shared {
-            (AHEAD_SHARED, workers + 1, counts.queued + counts.held)
+            (AHEAD_SHARED, workers, counts.queued + counts.held)
         } else {
             (AHEAD_ALONE, 2 * workers, counts.queued)
         };
