@@ -8,6 +8,8 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import select
+import socket
 import subprocess
 import sys
 import tempfile
@@ -165,6 +167,37 @@ class Zooparallel:
         return self.pool.submit(function, *arguments).result
 
 
+class Echo:
+    """No pool: one forked process at the other end of a socket, eight bytes each way. What the kernel leaves to do better."""
+
+    def __init__(self, poll_ms):
+        self.poll_ms = poll_ms
+
+    def __enter__(self):
+        self.socket, theirs = socket.socketpair()
+        if os.fork() == 0:
+            self.socket.close()
+            while given := theirs.recv(8):
+                theirs.send((int.from_bytes(given, "little") ** 2).to_bytes(8, "little"))
+            os._exit(0)
+        theirs.close()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+        os.wait()
+
+    def one_after_another(self, function, items):
+        poller, ours, results = select.poll(), self.socket, []
+        poller.register(ours, select.POLLIN)
+        for item in items:
+            ours.send(item.to_bytes(8, "little"))
+            while not poller.poll(self.poll_ms):
+                pass
+            results.append(int.from_bytes(ours.recv(8), "little"))
+        return results
+
+
 def chunk_of(items):
     """What `multiprocessing.Pool.map` would take, for executors, which do not choose."""
     return max(1, -(-len(items) // (4 * 2)))
@@ -199,10 +232,10 @@ def service(workers):
     if not os.path.exists(poold):
         raise ImportError(f"there is no {poold}")
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["POOLCTL_SOCKET"] = socket = os.path.join(folder, "poold.sock")
+        os.environ["POOLCTL_SOCKET"] = socket_path = os.path.join(folder, "poold.sock")
         config = os.path.join(folder, "poold.toml")
         with open(config, "w", encoding="utf-8") as file:
-            file.write(f'[service]\nsocket = "{socket}"\n[pools.measured]\n'
+            file.write(f'[service]\nsocket = "{socket_path}"\n[pools.measured]\n'
                        f'target = {{ kind = "objects", interpreter = "{sys.executable}" }}\n'
                        f'workers = {workers}\nprestart = true\n')
         # Its workers import what is measured by themselves, since they are not told the clients' search path.
@@ -224,6 +257,14 @@ def service(workers):
         finally:
             daemon.terminate()
             daemon.wait()
+
+
+def echo(workers):
+    return Echo(None)
+
+
+def spinning_echo(workers):
+    return Echo(0)
 
 
 def loky(workers):
@@ -256,6 +297,8 @@ POOLS = {
     "mp-spawn": spawned,
     "mp-forkserver": forkserver,
     "executor": executor,
+    "echo": echo,
+    "spinning-echo": spinning_echo,
     "loky": loky,
     "mpire": Mpire,
     "pebble": Pebble,

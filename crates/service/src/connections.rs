@@ -32,9 +32,11 @@ const LISTENING_REST: Duration = Duration::from_millis(500);
 const ACCEPTS_PER_WAKE: usize = 16;
 
 impl Server {
-    /// Sends what waits for clients, and gives credit for what has ended.
-    pub(crate) fn send_all(&mut self) {
-        for id in self.clients.take_touched() {
+    /// Sends what waits for clients, and gives credit for what has ended. Says whether there were any.
+    pub(crate) fn send_all(&mut self) -> bool {
+        let touched = self.clients.take_touched();
+        let has_sent = !touched.is_empty();
+        for id in touched {
             let Some(client) = self.clients.tell(id) else { continue };
             let pools: Vec<u64> = client.accounts.keys().copied().collect();
             pools.into_iter().for_each(|pool| client.grant(pool));
@@ -58,6 +60,7 @@ impl Server {
         }
         // What was said just now to those who were told something above is on its way.
         self.clients.take_touched();
+        has_sent
     }
 
     /// Has the poller watch for what is wanted of a client.

@@ -7,6 +7,7 @@
 mod installation;
 mod runtime_directory;
 mod spec;
+mod spin;
 mod systemd;
 mod tenure;
 

@@ -26,6 +26,7 @@ use crate::objects::Objects;
 use crate::open::{OpenError, Surroundings};
 use crate::pool::Pool;
 use crate::spec::PoolSpec;
+use crate::spin::Spin;
 use crate::stream::Stream;
 
 /// The poller's numbers for what is no client and no pool.
@@ -165,11 +166,12 @@ impl Server {
     /// The kernel lets it wait for nothing.
     pub fn run(mut self) -> io::Result<()> {
         let mut ready = Vec::new();
+        let mut spin = Spin::new();
         loop {
             self.turn_pools();
             self.end_what_is_overdue();
             self.listen_again();
-            self.send_all();
+            let has_answered = self.send_all();
             if self.phase == Phase::Ending && self.pools.is_empty() {
                 self.say_goodbye();
                 self.send_all();
@@ -177,7 +179,9 @@ impl Server {
             if self.phase == Phase::Parting && self.clients.len() == 0 {
                 return Ok(());
             }
-            self.poller.wait(&mut ready, self.wait_time())?;
+            let most = self.wait_time();
+            let is_expectant = has_answered && self.pools.iter().all(Pool::is_idle);
+            spin.wait(&mut self.poller, &mut ready, most, is_expectant)?;
             for event in ready.drain(..) {
                 self.handle(event);
             }

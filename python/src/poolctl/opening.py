@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 from . import outcomes, setup
 from .server import connect_service, start_server
 from .session import Session
 
 
-@dataclass
-class Options:
+class Options(NamedTuple):
     """What a pool shall be."""
 
     workers: Optional[int] = None

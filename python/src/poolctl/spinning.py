@@ -14,9 +14,11 @@ from typing import Any, Optional
 
 # So long it is looked at most; an answer that takes longer is slept for.
 SPIN_NS = 150_000
-# So many waits are tried in each way, and then so many done in the better one.
-TRIAL, USE = 8, 500
+# So many waits are tried in each way, the first of which still bears the marks of the other way.
+TRIAL = 8
 SLEEP, SPIN = 0, 1
+# So many waits are then done in the better way. The one that gains nothing is left sooner.
+USE = (100, 500)
 
 
 class Waiter:
@@ -24,9 +26,9 @@ class Waiter:
 
     def __init__(self, poller: Any) -> None:
         self.poll = poller.poll
-        self.costs = [0, 0]
-        self.waits = 0
+        self.costs: tuple[list[int], list[int]] = [], []
         self.best = SLEEP
+        self.turn = -1
         # On one processor there is nobody to be faster than.
         self.is_alone = len(os.sched_getaffinity(0)) < 2
 
@@ -34,10 +36,15 @@ class Waiter:
         """What the poller gives; for the answer to the only call that there is."""
         if self.is_alone:
             return self.poll(timeout)  # type: ignore[no-any-return]
-        turn = self.waits = (self.waits + 1) % (2 * TRIAL + USE)
-        way = SPIN if turn < TRIAL else SLEEP if turn < 2 * TRIAL else self.best
-        if way == SLEEP and turn >= 2 * TRIAL:
-            return self.poll(timeout)  # type: ignore[no-any-return]
+        turn = self.turn = self.turn + 1
+        if turn >= 2 * TRIAL:
+            way = self.best
+            if turn >= 2 * TRIAL + USE[way]:
+                self.turn = -1
+            if way == SLEEP:
+                return self.poll(timeout)  # type: ignore[no-any-return]
+        else:
+            way = SPIN if turn < TRIAL else SLEEP
         begun = clock()
         events: list[tuple[int, int]] = []
         if way == SPIN:
@@ -51,11 +58,11 @@ class Waiter:
         return events
 
     def learn(self, turn: int, way: int, cost: int) -> None:
-        """Takes note of what a trial took; the first of each way still bears the marks of the other."""
-        if turn % TRIAL == 0:
-            self.costs[way] = 0
-        else:
-            # What takes long is no faster either way.
-            self.costs[way] += min(cost, 2 * SPIN_NS)
-        if turn == 2 * TRIAL - 1:
-            self.best = SPIN if self.costs[SPIN] < self.costs[SLEEP] else SLEEP
+        """Takes note of what a trial took, and chooses by the medians after the last one."""
+        if turn % TRIAL:
+            self.costs[way].append(cost)
+        if turn == 2 * TRIAL - 1 and all(self.costs):
+            sleeping, spinning = (sorted(costs)[len(costs) // 2] for costs in self.costs)
+            self.best = SPIN if spinning < sleeping else SLEEP
+            self.costs[SLEEP].clear()
+            self.costs[SPIN].clear()

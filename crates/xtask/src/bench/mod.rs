@@ -219,6 +219,10 @@ impl Bench<'_> {
         command.env("python", &self.python).env("pools", self.top.join("python/bench"));
         command.env("PYTHONPATH", self.top.join("python/src"));
         command.env("POOLCTL_BINARY", root::release_binary(self.top));
+        // As with an installed package, modules are compiled once.
+        command
+            .env("PYTHONPYCACHEPREFIX", self.scratch.file("pycache"))
+            .env_remove("PYTHONDONTWRITEBYTECODE");
         command.env("figure", &report).stdin(Stdio::null()).stdout(File::create(&output).map_err(failed)?);
         let begun = Instant::now();
         let status = command.status().map_err(failed)?;

@@ -23,6 +23,8 @@ const ONE_AFTER_ANOTHER: Case = Case {
         pool!("`ProcessPoolExecutor.submit(…).result()`", "one-after-another executor 2000"),
         pool!("loky `submit(…).result()`", "one-after-another loky 2000"),
         pool!("pebble `schedule(…).result()`", "one-after-another pebble 2000"),
+        pool!("no pool: eight bytes to a process and back", "one-after-another echo 5000"),
+        pool!("the same, and the one who waits spins", "one-after-another spinning-echo 5000"),
     ],
     ..TOLD
 };
