@@ -31,6 +31,15 @@ const AHEAD_SHARED: Duration = Duration::from_micros(20);
 /// Most items it is fed ahead.
 const MOST_AHEAD: u64 = 65_536;
 
+/// The same for each worker, where clients share it: their answers come together, and to tell them takes time too.
+const MOST_AHEAD_SHARED: u64 = 64;
+
+/// What the way to a worker and back takes, about. It is part of the time that is measured for what was ahead together.
+const HOP: Duration = Duration::from_micros(40);
+
+/// What is left of the time that was measured, at least, once the hop is taken off.
+const LEAST_PART: u32 = 8;
+
 /// A pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -62,6 +71,8 @@ pub(crate) struct Pool {
     /// Whether it is to be turned without waiting.
     pub(crate) is_due: bool,
     pub(crate) rests_until: Option<Moment>,
+    /// How many items the supervisor was allowed last.
+    was_ahead: u64,
     /// The workers that its clients know of.
     known: Vec<(WorkerId, u32)>,
 }
@@ -100,6 +111,7 @@ impl Pool {
             is_stopped: false,
             is_due: true,
             rests_until: None,
+            was_ahead: 0,
             known: Vec::new(),
         })
     }
@@ -172,6 +184,9 @@ impl Pool {
     /// Gives the supervisor of what waits, as far as it may have.
     fn feed(&mut self, clients: &Clients) {
         let mut room = self.room(clients);
+        if let Some(supervisor) = &self.supervisor {
+            self.was_ahead = self.ahead(supervisor, clients);
+        }
         let Some(supervisor) = &mut self.supervisor else { return };
         let turns = self.intake.clients().len().max(1) as u64;
         let keeps_up = |client| clients.get(client).is_some_and(Client::keeps_up);
@@ -198,18 +213,27 @@ impl Pool {
     /// How many more items the supervisor may have now.
     fn room(&self, clients: &Clients) -> u64 {
         let Some(supervisor) = &self.supervisor else { return 0 };
-        let (workers, counts) = (u64::from(self.workers), supervisor.counts());
+        let counts = supervisor.counts();
         // Who comes next is to wait for what runs, and for little more: so items that workers have ahead count too.
-        let is_shared = self.owner.is_none() && clients.of_pool(self.number).len() > 1;
-        let (span, least, there) = if is_shared {
-            (AHEAD_SHARED, workers, counts.queued + counts.held)
-        } else {
-            (AHEAD_ALONE, 2 * workers, counts.queued)
-        };
-        let each = supervisor.time_per_item().map_or(span, |each| each.max(Duration::from_nanos(100)));
-        let useful = span.as_nanos() * u128::from(workers) / each.as_nanos();
-        let most = u64::try_from(useful).unwrap_or(MOST_AHEAD).clamp(least, MOST_AHEAD.max(least));
-        most.saturating_sub(there)
+        let there = if self.is_shared(clients) { counts.queued + counts.held } else { counts.queued };
+        self.ahead(supervisor, clients).saturating_sub(there)
+    }
+
+    fn is_shared(&self, clients: &Clients) -> bool {
+        self.owner.is_none() && clients.of_pool(self.number).len() > 1
+    }
+
+    /// How many items the supervisor may have.
+    fn ahead(&self, supervisor: &Supervisor, clients: &Clients) -> u64 {
+        let workers = u64::from(self.workers);
+        let each = supervisor.time_per_item();
+        if !self.is_shared(clients) {
+            return items_in(AHEAD_ALONE, workers, each).clamp(2 * workers, MOST_AHEAD.max(2 * workers));
+        }
+        let together = u32::try_from(self.was_ahead / workers).unwrap_or(u32::MAX).max(1);
+        let each = each.map(|each| each.saturating_sub(HOP / together).max(each / LEAST_PART));
+        items_in(AHEAD_SHARED, workers, each)
+            .clamp(workers, self.spec.target.most_held(MOST_AHEAD_SHARED) * workers)
     }
 
     /// What waits for a pool that has ended is refused.
@@ -440,4 +464,10 @@ fn reply(clients: &mut Clients, client: ClientId, id: u64, payload: &[u8]) {
     if let Some(client) = clients.tell(client) {
         client.reply(id, payload);
     }
+}
+
+/// How many items that take `each` so many workers work off in `span`; if that is not known, one each.
+fn items_in(span: Duration, workers: u64, each: Option<Duration>) -> u64 {
+    let each = each.map_or(span, |each| each.max(Duration::from_nanos(100)));
+    u64::try_from(span.as_nanos() * u128::from(workers) / each.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -122,6 +122,17 @@ pub enum TargetSpec {
     },
 }
 
+impl TargetSpec {
+    /// How many items a worker takes at once, `most` at most.
+    pub(crate) fn most_held(&self, most: u64) -> u64 {
+        match self {
+            Self::Lines { ahead, .. } => u64::from(ahead.get()).min(most),
+            Self::Command { .. } => 1,
+            _ => most,
+        }
+    }
+}
+
 /// In which form a worker speaks its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
