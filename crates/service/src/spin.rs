@@ -13,6 +13,8 @@ use poolctl_sys::poller::{Poller, Ready};
 
 /// So long is looked at most.
 const SPIN: Duration = Duration::from_micros(100);
+/// Others are let run after so many looks, each of which takes about a microsecond.
+const LOOKS_PER_YIELD: u32 = 8;
 /// One miss weighs as much as so many hits.
 const MISS: u32 = 4;
 /// The most that past hits count for.
@@ -45,14 +47,18 @@ impl Spin {
         if is_expectant && self.is_worth_it() {
             let begun = Instant::now();
             let until = most.map_or(SPIN, |most| most.min(SPIN));
+            let mut looks = 0_u32;
             while begun.elapsed() < until {
                 poller.wait(ready, Some(Duration::ZERO))?;
                 if !ready.is_empty() {
                     self.learn(true);
                     return Ok(());
                 }
-                // Who is to say the next thing may be on this same processor.
-                std::thread::yield_now();
+                looks += 1;
+                if looks.is_multiple_of(LOOKS_PER_YIELD) {
+                    // Who is to say the next thing may be on this same processor.
+                    std::thread::yield_now();
+                }
             }
             self.learn(false);
         }

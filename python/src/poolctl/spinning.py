@@ -9,6 +9,7 @@ again and again, and the one that took less time lately is used.
 from __future__ import annotations
 
 import os
+from os import sched_yield as give_way
 from time import perf_counter_ns as clock
 from typing import Any, Optional
 
@@ -48,8 +49,12 @@ class Waiter:
         begun = clock()
         events: list[tuple[int, int]] = []
         if way == SPIN:
-            poll, end = self.poll, begun + SPIN_NS
+            poll, end, looks = self.poll, begun + SPIN_NS, 0
             while not events and clock() < end:
+                looks += 1
+                if looks % 8 == 0:
+                    # Those who work on the answer may be on this same processor.
+                    give_way()
                 events = poll(0)
         if not events:
             events = self.poll(timeout)
