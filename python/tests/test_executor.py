@@ -133,6 +133,13 @@ class Futures(PoolTest):
 
         self.assertIsInstance(future.exception(PATIENCE), TypeError)
 
+    def test_who_is_listed_first_is_ready_and_its_death_breaks_the_executor(self):
+        for _ in range(5):
+            with poolctl.Executor(2) as executor, self.assertLogs("concurrent.futures", "CRITICAL"):
+                future = executor.submit(time.sleep, 60)
+                next(iter(executor._processes.values())).terminate()
+                self.assertRaises(concurrent.futures.process.BrokenProcessPool, future.result, PATIENCE)
+
     def test_sys_exit_is_delivered(self):
         self.assertIsInstance(self.executor.submit(sys.exit, 4).exception(PATIENCE), SystemExit)
 

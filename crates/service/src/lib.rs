@@ -21,6 +21,7 @@ mod descriptors;
 mod ledger;
 mod stream;
 
+mod ahead;
 mod client;
 mod clients;
 mod intake;

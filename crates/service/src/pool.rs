@@ -1,11 +1,10 @@
 //! One pool: its supervisor, what waits for it, and whose that is.
 //!
 //! # Fairness
-//! A supervisor runs items in the order in which it gets them. So it is fed little ahead: as much as its workers do in
-//! [`AHEAD_ALONE`] for one client, in [`AHEAD_SHARED`] where several are attached, each in turn ([`Intake`]).
+//! A supervisor runs items in the order in which it gets them. So it is fed little ahead ([`Ahead`]), and each client's in
+//! turn ([`Intake`]).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use poolctl_protocol::Kind;
 use poolctl_protocol::client::to_json;
@@ -13,6 +12,7 @@ use poolctl_supervisor::{
     Constant, ExitResult, ItemRange, Moment, Rest, Stop, Supervisor, Turn, WorkerId, now,
 };
 
+use crate::ahead::Ahead;
 use crate::client::Client;
 use crate::clients::Clients;
 use crate::intake::Intake;
@@ -21,24 +21,6 @@ use crate::nests::Nests;
 use crate::open::{self, Items, OpenError, Surroundings};
 use crate::sink::{End, PoolSink, Tally, tell_not_run};
 use crate::spec::PoolSpec;
-
-/// How far ahead a supervisor is fed for one client alone, in work for all its workers.
-const AHEAD_ALONE: Duration = Duration::from_millis(20);
-
-/// How far it is fed ahead where clients share it.
-const AHEAD_SHARED: Duration = Duration::from_micros(20);
-
-/// Most items it is fed ahead.
-const MOST_AHEAD: u64 = 65_536;
-
-/// The same for each worker, where clients share it: their answers come together, and to tell them takes time too.
-const MOST_AHEAD_SHARED: u64 = 64;
-
-/// What the way to a worker and back takes, about. It is part of the time that is measured for what was ahead together.
-const HOP: Duration = Duration::from_micros(40);
-
-/// What is left of the time that was measured, at least, once the hop is taken off.
-const LEAST_PART: u32 = 8;
 
 /// A pool.
 #[derive(Debug)]
@@ -71,8 +53,7 @@ pub(crate) struct Pool {
     /// Whether it is to be turned without waiting.
     pub(crate) is_due: bool,
     pub(crate) rests_until: Option<Moment>,
-    /// How many items the supervisor was allowed last.
-    was_ahead: u64,
+    ahead: Ahead,
     /// The workers that its clients know of.
     known: Vec<(WorkerId, u32)>,
 }
@@ -91,6 +72,7 @@ impl Pool {
         let mut supervisor = Supervisor::start(config)?;
         // Workers that are to be there from the start are asked for in the first turn.
         supervisor.input_idle();
+        let ahead = Ahead::new(spec.target.most_held());
         Ok(Self {
             number,
             name,
@@ -111,7 +93,7 @@ impl Pool {
             is_stopped: false,
             is_due: true,
             rests_until: None,
-            was_ahead: 0,
+            ahead,
             known: Vec::new(),
         })
     }
@@ -184,10 +166,9 @@ impl Pool {
     /// Gives the supervisor of what waits, as far as it may have.
     fn feed(&mut self, clients: &Clients) {
         let mut room = self.room(clients);
-        if let Some(supervisor) = &self.supervisor {
-            self.was_ahead = self.ahead(supervisor, clients);
-        }
         let Some(supervisor) = &mut self.supervisor else { return };
+        let counts = supervisor.counts();
+        self.ahead.give(u64::from(self.workers), counts.queued + counts.held + room);
         let turns = self.intake.clients().len().max(1) as u64;
         let keeps_up = |client| clients.get(client).is_some_and(Client::keeps_up);
         let mut fed = false;
@@ -213,27 +194,18 @@ impl Pool {
     /// How many more items the supervisor may have now.
     fn room(&self, clients: &Clients) -> u64 {
         let Some(supervisor) = &self.supervisor else { return 0 };
-        let counts = supervisor.counts();
-        // Who comes next is to wait for what runs, and for little more: so items that workers have ahead count too.
-        let there = if self.is_shared(clients) { counts.queued + counts.held } else { counts.queued };
-        self.ahead(supervisor, clients).saturating_sub(there)
+        let (counts, each) = (supervisor.counts(), supervisor.time_per_item());
+        let workers = u64::from(self.workers);
+        if self.is_shared(clients) {
+            // Items that workers have ahead count too.
+            self.ahead.shared(workers, each).saturating_sub(counts.queued + counts.held)
+        } else {
+            Ahead::alone(workers, each).saturating_sub(counts.queued)
+        }
     }
 
     fn is_shared(&self, clients: &Clients) -> bool {
         self.owner.is_none() && clients.of_pool(self.number).len() > 1
-    }
-
-    /// How many items the supervisor may have.
-    fn ahead(&self, supervisor: &Supervisor, clients: &Clients) -> u64 {
-        let workers = u64::from(self.workers);
-        let each = supervisor.time_per_item();
-        if !self.is_shared(clients) {
-            return items_in(AHEAD_ALONE, workers, each).clamp(2 * workers, MOST_AHEAD.max(2 * workers));
-        }
-        let together = u32::try_from(self.was_ahead / workers).unwrap_or(u32::MAX).max(1);
-        let each = each.map(|each| each.saturating_sub(HOP / together).max(each / LEAST_PART));
-        items_in(AHEAD_SHARED, workers, each)
-            .clamp(workers, self.spec.target.most_held(MOST_AHEAD_SHARED) * workers)
     }
 
     /// What waits for a pool that has ended is refused.
@@ -436,27 +408,27 @@ impl Pool {
         }
     }
 
-    /// Tells clients which workers are new, and which are gone in good order.
+    /// Tells clients which workers are ready, and which are gone in good order.
     fn tell_of_workers(&mut self, clients: &mut Clients) {
         let Some(supervisor) = &self.supervisor else { return };
-        let living = supervisor.pids();
-        if living == self.known {
+        let ready = supervisor.ready_pids();
+        if ready == self.known {
             return;
         }
         let event = |kind: &str, (worker, pid): &(WorkerId, u32)| {
             serde_json::json!({ "event": kind, "worker": worker.to_string(), "pid": pid }).to_string()
         };
         let came =
-            living.iter().filter(|worker| !self.known.contains(worker)).map(|worker| event("up", worker));
+            ready.iter().filter(|worker| !self.known.contains(worker)).map(|worker| event("up", worker));
         let went =
-            self.known.iter().filter(|worker| !living.contains(worker)).map(|worker| event("gone", worker));
+            self.known.iter().filter(|worker| !ready.contains(worker)).map(|worker| event("gone", worker));
         let events: Vec<String> = went.chain(came).collect();
         for id in clients.of_pool(self.number) {
             if let Some(client) = clients.tell(id) {
                 events.iter().for_each(|event| client.send(Kind::Event, self.number, b"", event.as_bytes()));
             }
         }
-        self.known = living;
+        self.known = ready;
     }
 }
 
@@ -464,10 +436,4 @@ fn reply(clients: &mut Clients, client: ClientId, id: u64, payload: &[u8]) {
     if let Some(client) = clients.tell(client) {
         client.reply(id, payload);
     }
-}
-
-/// How many items that take `each` so many workers work off in `span`; if that is not known, one each.
-fn items_in(span: Duration, workers: u64, each: Option<Duration>) -> u64 {
-    let each = each.map_or(span, |each| each.max(Duration::from_nanos(100)));
-    u64::try_from(span.as_nanos() * u128::from(workers) / each.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -123,12 +123,12 @@ pub enum TargetSpec {
 }
 
 impl TargetSpec {
-    /// How many items a worker takes at once, `most` at most.
-    pub(crate) fn most_held(&self, most: u64) -> u64 {
+    /// How many items a worker takes at once.
+    pub(crate) fn most_held(&self) -> u64 {
         match self {
-            Self::Lines { ahead, .. } => u64::from(ahead.get()).min(most),
+            Self::Lines { ahead, .. } => ahead.get().into(),
             Self::Command { .. } => 1,
-            _ => most,
+            _ => u64::MAX,
         }
     }
 }

@@ -65,8 +65,13 @@ impl Pool {
     }
 
     fn alive(&self) -> Vec<Value> {
-        let pids = self.supervisor.iter().flat_map(poolctl_supervisor::Supervisor::pids);
-        pids.map(|(worker, pid)| json!({ "worker": worker.to_string(), "pid": pid })).collect()
+        let Some(supervisor) = &self.supervisor else { return Vec::new() };
+        let ready = supervisor.ready_pids();
+        let told = supervisor.pids().into_iter().map(|(worker, pid)| {
+            let is_ready = ready.contains(&(worker, pid));
+            json!({ "worker": worker.to_string(), "pid": pid, "ready": is_ready })
+        });
+        told.collect()
     }
 
     fn running(&self) -> Vec<Value> {

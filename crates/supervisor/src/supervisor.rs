@@ -296,6 +296,13 @@ impl Supervisor {
         self.lives.iter().filter_map(|life| Some((life.worker, life.pid?))).collect()
     }
 
+    /// Those of them that have said hello.
+    #[must_use]
+    pub fn ready_pids(&self) -> Vec<(WorkerId, u32)> {
+        let ready = self.lives.iter().filter(|life| life.greeted);
+        ready.filter_map(|life| Some((life.worker, life.pid?))).collect()
+    }
+
     /// Whether this worker lives.
     #[must_use]
     pub fn is_alive(&self, worker: WorkerId) -> bool {

@@ -280,7 +280,7 @@ class Session(Submission):
             self.watches.clear()
 
     def living(self, count: Callable[[], int], deadline: float) -> list[dict[str, Any]]:
-        """The workers that live, once they are at least `count()`, or `deadline` has come, or the pool is broken."""
+        """The workers that live, those that are ready first: once these are `count()`, or `deadline` has come."""
         while True:
             changes = self.changes
             try:
@@ -289,8 +289,9 @@ class Session(Submission):
                 if self.has_ended:
                     return []
                 raise
-            if len(living) >= count() or self.broken or self.has_ended or time.monotonic() > deadline:
-                return living
+            ready = sum(worker["ready"] for worker in living)
+            if ready >= count() or self.broken or self.has_ended or time.monotonic() > deadline:
+                return sorted(living, key=lambda worker: not worker["ready"])
             watch = Watch()
             with self.door:
                 if changes == self.changes:

@@ -84,6 +84,6 @@ class Worker:
 
 
 def workers_of(session: Any, count: Callable[[], int] = lambda: 0) -> list[Worker]:
-    """Those that live now. They are started in the background: waits for at most 10 s until there are `count()`."""
+    """Those that live now. They are started in the background: waits for 10 s at most until `count()` are ready."""
     living = session.living(count, time.monotonic() + START_SECONDS)
     return [Worker(session, worker["worker"], worker["pid"]) for worker in living]
