@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from unittest import mock
 
 import tasks
 from support import PATIENCE, PoolTest, is_alive, until
 
 import poolctl
+from poolctl import interrupts
 
 
 class Deaths(PoolTest):
@@ -99,6 +102,23 @@ class Deaths(PoolTest):
             client.kill()
 
             until(lambda: not any(map(is_alive, pids)))
+
+    def test_a_keyboard_interrupt_is_not_put_off_while_a_call_waits(self):
+        main = threading.main_thread().ident
+
+        def interrupt():
+            until(lambda: sys._current_frames()[main].f_globals["__name__"] == "poolctl.spinning")
+            os.kill(os.getpid(), signal.SIGINT)
+
+        # Whoever started the tests may have had it ignored.
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+        # Where it is put off, nobody sends it again here.
+        with poolctl.Pool(1) as pool, mock.patch.object(interrupts, "start_new_thread") as putting_off:
+            pool.apply(abs, (1,))
+            threading.Thread(target=interrupt).start()
+            self.assertRaises(KeyboardInterrupt, pool.apply, time.sleep, (5,))
+
+        putting_off.assert_not_called()
 
     def test_a_keyboard_interrupt_leaves_a_usable_pool(self):
         with poolctl.Pool(2) as pool:

@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-/// The work in one chunk.
-pub(crate) const AIM: Duration = Duration::from_millis(1);
+/// The work in one chunk, in nanoseconds.
 const AIM_NANOS: u64 = 1_000_000;
+/// The same.
+pub(crate) const AIM: Duration = Duration::from_nanos(AIM_NANOS);
 /// Most items in one chunk.
 const MAX_CHUNK: u32 = 4_096;
 /// A chunk grows at most by this factor at once.
